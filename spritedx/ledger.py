@@ -281,20 +281,23 @@ def plot_ledger(
     records:list[Record]=None,
     metric:str=MAIN,
     condition:str='all',
-    ax=None, # matplotlib axes; default: new ones
+    dataset:str=None, # default: the latest record's; numbers on two sets are never mixed
+    ax=None,          # matplotlib axes; default: new ones
 ):
     "The metric over the records with intervals, coloured by verdict, and the best adopted so far"
     import matplotlib.pyplot as plt
     df = ledger_frame(records, metric, condition).drop_nulls('mean')
-    if ax is None: _, ax = plt.subplots(figsize=(7, 2.6), layout='constrained')
+    if ax is None: _, ax = plt.subplots(figsize=(7, 2.8), layout='constrained')
+    if not df.height: return ax
+    df = df.filter(pl.col('dataset')==(dataset or df['dataset'][-1]))
     for v, c in COLORS.items():
         d = df.filter(pl.col('verdict')==v)
         if d.height: ax.errorbar(d['number'], d['mean'], [d['mean']-d['lo'], d['hi']-d['mean']], fmt='o', color=c, capsize=3, label=v)
-    best = df.filter(pl.col('verdict').is_in(['baseline', 'adopted'])).with_columns(pl.col('mean').cum_max())
+    best = df.with_columns(pl.col('mean').filter(pl.col('verdict').is_in(['baseline', 'adopted'])).max().over('number').cum_max().forward_fill())
     ax.step(best['number'], best['mean'], where='post', color='#7f7f7f', lw=1, zorder=0)
     ax.set(xlabel='record', ylabel=f'{metric} ({condition})', xticks=df['number'].to_list())
     ax.spines[['top', 'right']].set_visible(False); ax.grid(axis='y', alpha=.3)
-    if df.height: ax.legend(frameon=False, fontsize=8, ncols=4, loc='lower right')
+    ax.legend(frameon=False, fontsize=8, ncols=4, loc='lower center', bbox_to_anchor=(.5, 1))
     return ax
 
 # %% ../nbs/18_ledger.ipynb #eaddf92a

@@ -1,0 +1,174 @@
+"The house is in order: generated files match their source, the site hangs together, guardrails hold for what is shipped"
+import json, os, re, shutil, subprocess, sys
+from importlib.metadata import entry_points
+from pathlib import Path
+import pytest, yaml
+from spritedx.core import settings
+from spritedx.ledger import file_hash, log_table, read_ledger
+import house
+from house import pages
+
+root = Path(__file__).resolve().parent.parent
+nbs = root/'nbs'
+skip = {'.git', '__pycache__', '.ipynb_checkpoints', '_proc', '_docs', '.pytest_cache', '.venv', 'build'}
+
+def tracked():
+    "Files that git tracks"
+    out = subprocess.run(['git', 'ls-files', '-z'], cwd=root, capture_output=True, text=True, check=True).stdout
+    return [root/o for o in out.split('\0') if o and (root/o).is_file()]
+
+def cells(nb): return json.loads(nb.read_text())['cells']
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    "The tree again, with every generated module removed and made anew, and the notebooks cleaned"
+    d = tmp_path_factory.mktemp('tree')/'house'
+    d.mkdir()
+    for o in ('nbs', 'spritedx'): shutil.copytree(root/o, d/o, ignore=shutil.ignore_patterns(*skip, 'weights'), symlinks=True)
+    for o in ('pyproject.toml', 'settings.ini', 'README.md', '_quarto.yml'): shutil.copy(root/o, d)
+    for p in (d/'spritedx').glob('*.py'):
+        if p.name!='__init__.py': p.unlink()
+    env = {k: v for k, v in os.environ.items() if k!='IN_TEST'} | {'PYTHONPATH': str(d)}
+    def run(code):
+        r = subprocess.run([sys.executable, '-c', code], cwd=d, env=env, capture_output=True, text=True)
+        assert r.returncode==0, r.stdout+r.stderr
+    run('from nbdev.doclinks import nbdev_export; nbdev_export()')
+    run('from nbdev.clean import nbdev_clean; nbdev_clean()')
+    return d, run
+
+def texts(d, pattern): return {o.relative_to(d).as_posix(): o.read_text() for o in sorted(d.rglob(pattern)) if not skip.intersection(o.parts)}
+
+def test_library_is_exported_from_the_notebooks(copy):
+    new, old = texts(copy[0]/'spritedx', '*.py'), texts(root/'spritedx', '*.py')
+    assert sorted(new)==sorted(old)
+    assert [o for o in new if new[o]!=old[o]]==[], 'run nbdev-export'
+
+def test_notebooks_are_clean(copy):
+    new, old = texts(copy[0]/'nbs', '*.ipynb'), texts(nbs, '*.ipynb')
+    assert len(new)>5
+    assert [o for o in new if new[o]!=old[o]]==[], 'run nbdev-clean'
+
+def test_every_page_can_be_processed_for_the_site(copy):
+    d, run = copy
+    run('from nbdev.serve import proc_nbs; proc_nbs(n_workers=1)')
+    made = {o.relative_to(d/'_proc').as_posix() for o in (d/'_proc').rglob('*.ipynb')}
+    assert made=={o.relative_to(nbs).as_posix() for o in pages()}
+    assert {'_quarto.yml', 'nbdev.yml', 'sidebar.yml', 'styles.css'} <= {o.name for o in (d/'_proc').iterdir()}
+
+def test_readme_is_the_index_notebook():
+    text, pictures = house.render(json.loads((nbs/'index.ipynb').read_text()))
+    assert (root/'README.md').read_text()==text, 'run python tests/house.py'
+    assert {k: (root/k).read_bytes() for k in pictures}==pictures
+
+def test_readme_shows_what_its_cells_hold():
+    code = dict(cell_type='code', source=['#| classes: x\n', '1+1'], outputs=[dict(data={'text/plain': ['2']})])
+    hidden = dict(cell_type='code', source=['#| hide\n', 'secret'], outputs=[])
+    png = dict(cell_type='code', source=['#| echo: false\n', 'draw'], outputs=[dict(data={'image/png': 'AAAA', 'text/plain': 'fig'})])
+    md = dict(cell_type='markdown', source=['See [grid](12_grid.ipynb#cuts) and [log](experiments/index.ipynb), [x](https://a/b.ipynb)'])
+    text, pictures = house.render(dict(cells=[code, hidden, png, md]))
+    assert text==house.head+'''``` python
+1+1
+```
+
+    2
+
+![](index_files/2-0.png)
+
+See [grid](https://spritedx.github.io/spritedx/grid.html#cuts) and [log](https://spritedx.github.io/spritedx/experiments/index.html), [x](https://a/b.ipynb)
+'''
+    assert pictures=={'index_files/2-0.png': b'\0\0\0'}
+
+def test_settings_travel_with_the_package():
+    assert (root/'spritedx'/'settings.ini').read_bytes()==(root/'settings.ini').read_bytes()
+
+def strings(o):
+    "Every string in nested lists and dictionaries"
+    if isinstance(o, str): yield o
+    for v in (o.values() if isinstance(o, dict) else o if isinstance(o, list) else ()): yield from strings(v)
+
+def test_site_names_files_that_exist():
+    site = {o: yaml.safe_load((nbs/o).read_text()) for o in ('_quarto.yml', 'sidebar.yml')}
+    named = [s for s in strings(site) if re.search(r'\.(ipynb|qmd|css|scss|yml|svg|png|html)$', s) and '://' not in s]
+    assert len(named)>8
+    assert [s for s in named if not (nbs/s).is_file()]==[]
+    assert os.readlink(nbs/'_quarto.yml')=='../_quarto.yml'
+
+def test_sidebar_leads_to_every_page():
+    assert (nbs/'sidebar.yml').read_text()==house.sidebar_text(), 'run python tests/house.py'
+    linked = [s for s in strings(yaml.safe_load(house.sidebar_text())) if s.endswith('.ipynb')]
+    assert sorted(linked)==[o.relative_to(nbs).as_posix() for o in pages()], 'a notebook has no floor and no section'
+
+@pytest.mark.parametrize('nb', pages(), ids=lambda o: str(o.relative_to(nbs)))
+def test_page(nb):
+    "A title and a subtitle, links that lead somewhere, outputs that are there and not too big"
+    cs = cells(nb)
+    first = ''.join(cs[0]['source'])
+    assert re.match(r'# \S.*\n\n> \S', first), 'begins with a title and a subtitle'
+    text = '\n'.join(''.join(c['source']) for c in cs if c['cell_type']=='markdown')
+    links = [m[1] for m in re.finditer(r'\]\(([^)#\s]+)(?:#[^)]*)?\)', text) if '://' not in m[1]]
+    assert [o for o in links if not (nb.parent/o).is_file()]==[]
+    outputs = [o for c in cs if c['cell_type']=='code' for o in c['outputs']]
+    assert len(json.dumps(outputs))<=300_000
+    assert [o['evalue'] for o in outputs if o['output_type']=='error']==[]
+
+def test_no_file_tells_of_a_machine():
+    "Paths of one machine, addresses of one network"
+    secret = re.compile('|'.join(['/'+o+'/' for o in ('work', 'root', 'home', 'Users', 'opt/wheels')]+['file:'+'//', r'\b127\.0\.0\.1\b', r'\b10\.\d+\.\d+\.\d+\b', r'\b192\.168\.', r'\b172\.(1[6-9]|2\d|3[01])\.\d+']))
+    told = []
+    for p in tracked():
+        try: text = p.read_text()
+        except UnicodeDecodeError: continue
+        if p.suffix=='.ipynb': text = '\n'.join(leaves(json.loads(text)))
+        told += [f'{p.relative_to(root)}: {m[0]}' for m in secret.finditer(text)]
+        if p.suffix=='.ipynb': told += [f'{p.relative_to(root)}: {m}' for m in re.findall('/'+'tmp/[a-z]\\w+', text)]
+    assert told==[]
+
+def leaves(o): return (s for s in strings(o) if not re.fullmatch(r'[A-Za-z0-9+/=\s]{200,}', s)) # pictures are not text
+
+weights = sorted((root/'spritedx'/'weights').glob('*'))
+records = read_ledger(root)
+
+def test_weights_keep_the_guardrails():
+    s = settings(root/'spritedx')
+    assert (s.size, s.max_weights_mb, s.max_epochs, s.max_clip_time_s)==(128, 300, 100, 10)
+    assert sum(o.stat().st_size for o in weights)<=s.max_weights_mb*1e6
+    assert [o.name for o in weights if o.suffix!='.safetensors']==[]
+
+def test_records_keep_the_guardrails():
+    most = settings(root/'spritedx').max_epochs
+    assert [(r.number, r.settings['epochs']) for r in records if r.settings.get('epochs', 0)>most]==[]
+
+@pytest.mark.parametrize('r', records, ids=lambda r: f'{r.number:03d}')
+def test_record(r):
+    "Has its notebook, and a parent that was measured on the same set"
+    assert (nbs/'experiments'/f'{r.number:03d}_{r.slug}.ipynb').is_file()
+    if r.parent is not None: assert r.parent in {o.number for o in records}
+
+def test_record_numbers_have_no_gap():
+    assert [r.number for r in records]==list(range(len(records)))
+
+def test_experiments_have_records():
+    numbers = {int(o.name[:3]) for o in (nbs/'experiments').glob('[0-9]*.ipynb')}
+    assert numbers=={r.number for r in records}
+
+@pytest.mark.parametrize('path', weights, ids=lambda o: o.name)
+def test_shipped_weights_are_those_of_their_record(path):
+    "The latest adopted record that names the file holds its hash"
+    mine = [r for r in records if r.weights==path.name and r.verdict in ('adopted', 'baseline')]
+    assert mine, f'no adopted record names {path.name}'
+    assert mine[-1].weights_hash==file_hash(path)
+
+def test_log_page_is_made_from_the_ledger():
+    shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in cells(nbs/'experiments'/'index.ipynb') if c['cell_type']=='code' for o in c['outputs']]
+    want = log_table(records) if records else 'No experiment has been recorded yet.'
+    assert want in shown, 'run nbs/experiments/index.ipynb'
+
+@pytest.mark.parametrize('path', sorted((root/'.github'/'workflows').glob('*.yml')), ids=lambda o: o.name)
+def test_workflow_runs_commands_there_are(path):
+    "YAML that parses, nbdev commands that the installed nbdev has, scripts that exist"
+    jobs = yaml.safe_load(path.read_text())['jobs']
+    lines = '\n'.join(s.get('run', '') for j in jobs.values() for s in j['steps'])
+    scripts = {o.name for o in entry_points(group='console_scripts')}
+    used = set(re.findall(r'nbdev-\w+', lines))
+    assert used and used<=scripts
+    assert [o for o in re.findall(r'python (\S+\.py)', lines) if not (root/o).is_file()]==[]
