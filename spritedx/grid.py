@@ -6,9 +6,9 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 
 # %% auto #0
 __all__ = ['BINS', 'STEPS', 'NO_GRID', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
-           'pyramid', 'candidates', 'walk', 'mixture', 'information', 'place', 'score', 'choose', 'cell_rows', 'extend',
-           'slope', 'refine', 'one_pixel_details', 'is_native', 'content_box', 'find_grid', 'core_samples', 'agree',
-           'sample', 'cell_spread']
+           'pyramid', 'candidates', 'walk', 'mixture', 'information', 'settle', 'place', 'score', 'choose', 'cell_rows',
+           'extend', 'slope', 'refine', 'one_pixel_details', 'is_native', 'content_box', 'find_grid', 'core_samples',
+           'agree', 'sample', 'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 from dataclasses import dataclass
@@ -134,7 +134,7 @@ def pyramid(P):
 def candidates(
     levels:list, # of (votes_x, votes_y), from `pyramid`
     side:float,  # the picture's shorter side, px
-    keep=6,      # length of the list
+    keep=2,      # pitches kept of each level, so that the harmonics of a perfect comb leave room for its pitch
 )->list: # (coherence, level, pitch in that level's pixels), best first
     "A short list of pitches, both axes together"
     out, got = [], []
@@ -144,7 +144,7 @@ def candidates(
         top = (S>=np.r_[0, S[:-1]]) & (S>np.r_[S[1:], 0]) & (ps*2**k<side/5)
         out += [(S[j], k, ps[j]) for j in np.flatnonzero(top)]
     for s, k, p in sorted(out, reverse=True):
-        if len(got)<keep and all(abs(np.log(p*2.**k/(b*2.**l)))>.03 for _, l, b in got): got.append((s, k, p))
+        if sum(l==k for _, l, _ in got)<keep and all(abs(np.log(p*2.**k/(b*2.**l)))>.03 for _, l, b in got): got.append((s, k, p))
     return got
 
 # %% ../nbs/12_grid.ipynb #19a75367
@@ -183,6 +183,12 @@ def information(
     r = np.minimum(np.minimum(abs(x-cuts[k-1]), abs(x-cuts[k])), p/2); w = E/max(E.sum(), 1e-9)
     return max(float(w@np.log(mixture(r, p, s, e))) for s in (.35, .7, 1.4, 2.8, 5.6) if s<=max(.3*p, .35) for e in (.1, .3, .6))
 
+def settle(c, E, reach, prior=1.):
+    "Cuts moved to the mean of the votes within `reach` px; without votes they stay"
+    S0, S1 = np.r_[0, np.cumsum(E)], np.r_[0, np.cumsum(E*np.arange(len(E)))/BINS]
+    a, b = [np.clip(np.round((c+d)*BINS).astype(int), 0, len(E)) for d in (-reach, reach+1/BINS)]
+    return (S1[b]-S1[a]+c*prior)/(S0[b]-S0[a]+prior)
+
 def place(
     E:np.ndarray, # votes
     p:float,      # pitch, px
@@ -192,7 +198,7 @@ def place(
     "Elastic cuts for one pitch along one axis"
     r = np.arange(-(STEPS//2), STEPS//2+1)*p/STEPS; R = splat(np.arange(len(E))*STEPS/(p*BINS), E, int(len(E)*STEPS/(p*BINS))+2)
     gain = np.log(mixture(r, p, max(.35, .08*p), .3)/.3)*.5/rows
-    c = walk(np.convolve(R, gain, 'same'), tau)*p/STEPS
+    c = settle(walk(np.convolve(R, gain, 'same'), tau)*p/STEPS, E, max(p/STEPS, .5), rows)
     return c, information(E, c, p) if len(c)>2 else -9., max(E.sum()/rows, 1e-6)
 
 # %% ../nbs/12_grid.ipynb #894aa79e
@@ -270,7 +276,7 @@ def one_pixel_details(
 
 def is_native(
     x:np.ndarray, # (H, W, C) planes
-    nats:float,   # information of the best grid
+    nats:float,   # score of the best grid
 )->bool:
     "Single pixels in plenty, or crisp art with no larger grid"
     back, turn, lone = one_pixel_details(x)
@@ -284,7 +290,7 @@ def content_box(P):
     if not len(ys): return 0, P.shape[0], 0, P.shape[1]
     return max(ys[0]-1, 0), min(ys[-1]+2, P.shape[0]), max(xs[0]-1, 0), min(xs[-1]+2, P.shape[1])
 
-NO_GRID = .02 # nats below which a grid explains nothing
+NO_GRID = .06 # nats a vote below which a grid explains nothing
 
 def find_grid(
     rgba:np.ndarray,       # (H, W, 3 or 4) uint8
@@ -295,11 +301,12 @@ def find_grid(
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
     levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])))
     nats = best[1] if best else 0.
-    if is_native(x, nats): return Grid.uniform(W, H, 1-np.clip(nats, 0, .5), 'native')
-    if nats<NO_GRID: return Grid.uniform(W, H, 1-max(nats, 0)/NO_GRID/2, 'none')
+    if is_native(x, best[0] if best else 0.): return Grid.uniform(W, H, 1-np.clip(nats, 0, .5), 'native')
+    if not best: return Grid.uniform(W, H, 1., 'none')
     _, _, k, p, cx, cy = best
     for _ in range(k): x = halve(x)
     cx, cy, p, nats = refine(x, cx, cy, p); f = 2**k
+    if nats<NO_GRID: return Grid.uniform(W, H, 1-max(nats, 0)/NO_GRID/2, 'none')
     return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), np.clip(nats, 0, 1))
 
 # %% ../nbs/12_grid.ipynb #aced9b25
