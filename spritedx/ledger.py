@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 import numpy as np
 import polars as pl
+from fastcore.basics import patch
 from .core import SpriteDXError, atomic_path, rng, settings
 
 # %% ../nbs/18_ledger.ipynb #53bc038c
@@ -274,6 +275,19 @@ def log_table(
         return '| '+' | '.join(map(_cell, cols))+' |'
     return '\n'.join([head, *map(row, sorted(records, key=lambda r: -r.number))])
 
+# %% ../nbs/18_ledger.ipynb #67a3181e
+@patch
+def _repr_markdown_(self:Record):
+    "What it was, and a row a condition"
+    conds = list(dict.fromkeys(c for cs in self.metrics.values() for c in cs))
+    head = '| condition | n | '+' | '.join(self.metrics)+' |\n|---|--:'+'|---'*len(self.metrics)+'|'
+    def row(c):
+        ds = [cs.get(c) for cs in self.metrics.values()]
+        return f'| {_cell(c)} | {max(d["n"] for d in ds if d)} | '+' | '.join(str(Interval(**d)) if d else '' for d in ds)+' |'
+    start = 'from nothing' if self.parent is None else f'{self.parent:03d} plus {self.change}'
+    facts = f'{self.dataset}, seeds {", ".join(map(str, self.seeds))}, {self.device}, {self.wall_s:.0f} s, {self.date}'
+    return f'**{self.number:03d} {self.slug}** ({self.verdict}): {self.claim}\n\nSetup: {start}. Measured on {facts}.\n\n'+'\n'.join([head, *map(row, conds)])
+
 # %% ../nbs/18_ledger.ipynb #2f1d8696
 COLORS = dict(baseline='#7f7f7f', adopted='#2a9d5c', negative='#c8553d', inconclusive='#d9a441')
 
@@ -304,7 +318,7 @@ def plot_ledger(
 def new_experiment(
     slug:str,        # short name, lower case words joined by _
     change:str,      # the one difference from the parent
-    parent:int=None,
+    parent:int,      # the record it starts from
     root=None,
 )->Path:
     "Copy `nbs/experiments/_template.ipynb` to the next number and fill it in"

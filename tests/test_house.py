@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 import pytest, yaml
 from spritedx.core import settings
-from spritedx.ledger import file_hash, log_table, read_ledger
+from spritedx.ledger import file_hash, log_table, new_experiment, new_record, read_ledger, write_record
 import house
 from house import pages
 
@@ -162,6 +162,17 @@ def test_log_page_is_made_from_the_ledger():
     shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in cells(nbs/'experiments'/'index.ipynb') if c['cell_type']=='code' for o in c['outputs']]
     want = log_table(records) if records else 'No experiment has been recorded yet.'
     assert want in shown, 'run nbs/experiments/index.ipynb'
+
+def test_new_experiment_runs_once_it_has_a_record(copy):
+    d, run = copy
+    num = dict(n=2, mean=.5, lo=.4, hi=.6)
+    common = dict(change='c', claim='d', dataset='e', data_hash='0'*64, settings={}, seeds=[1], device='cpu', wall_s=1, metrics={'exact': {'all': num}}, root=d)
+    write_record(new_record('start', verdict='baseline', **common), d)
+    nb = new_experiment('step', 'one thing', 0, root=d)
+    test = f'from nbdev.test import test_nb; assert test_nb({str(nb)!r}, skip_flags=["notest"], basepath={str(d)!r}, showerr=False)[0]'
+    with pytest.raises(AssertionError): run(test) # no record yet
+    write_record(new_record('step', number=int(nb.name[:3]), verdict='negative', parent=0, **common), d)
+    run(test)
 
 @pytest.mark.parametrize('path', sorted((root/'.github'/'workflows').glob('*.yml')), ids=lambda o: o.name)
 def test_workflow_runs_commands_there_are(path):
