@@ -10,9 +10,10 @@ __all__ = ['SKIN', 'HAIR', 'DYES', 'METAL', 'MAGIC', 'ROLES', 'ANIMATIONS', 'KIN
            'tidy', 'outlined', 'render', 'trim', 'scheme', 'Person', 'Pose', 'person', 'Body', 'body_of', 'draw_legs',
            'draw_torso', 'draw_arm', 'draw_hand', 'draw_cape', 'draw_face', 'draw_beard', 'draw_hair', 'draw_back_hair',
            'draw_hat', 'draw_weapon', 'draw_lantern', 'draw_off', 'line', 'draw_smear', 'draw_person', 'Thing', 'thing',
-           'eyes', 'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_sword', 'draw_potion', 'draw_shield',
-           'draw_chest', 'draw_gem', 'draw_key', 'draw_book', 'draw_crown', 'draw_fruit', 'pose_at', 'design', 'shades',
-           'fit', 'make_clip', 'make_sprite', 'with_particles', 'procedural', 'catalogue']
+           'eyes', 'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_beast', 'draw_bird', 'draw_dragon',
+           'draw_sword', 'draw_potion', 'draw_shield', 'draw_chest', 'draw_gem', 'draw_key', 'draw_book', 'draw_crown',
+           'draw_fruit', 'pose_at', 'design', 'shades', 'fit', 'make_clip', 'make_sprite', 'with_particles',
+           'procedural', 'catalogue']
 
 # %% ../nbs/15_sources.ipynb #409bf21e
 from collections.abc import Callable
@@ -148,7 +149,7 @@ class Canvas:
         self.names = {m: i+1 for i, m in enumerate(mats)}
         self.mats = [None, *mats.values()]
         self.mat, self.lev = np.zeros((h, w), np.uint8), np.zeros((h, w), np.int8)
-        self.part, self.keep = np.zeros((h, w), np.int16), np.zeros((h, w), bool)
+        self.part, self.keep, self.bare = np.zeros((h, w), np.int16), np.zeros((h, w), bool), np.zeros((h, w), bool)
         self.opacity, self.lights = np.ones((h, w), np.float32), []
 
     def window(self, shape, pad=2):
@@ -213,7 +214,7 @@ def paint(
         if edge=='all': rim |= shifted(other, 1, 0)|shifted(other, 0, 1)
         lev = np.where(rim&m, np.where(edge=='all', 0, 1), lev)
     cv.n += 1
-    for a, v in ((cv.mat, i), (cv.part, cv.n), (cv.keep, False), (cv.opacity, 1)): a[s][m] = v
+    for a, v in ((cv.mat, i), (cv.part, cv.n), (cv.keep, False), (cv.bare, False), (cv.opacity, 1)): a[s][m] = v
     cv.lev[s][m] = lev[m]
     full[s] = m
     return full
@@ -226,16 +227,16 @@ def stamp(
     x:int, y:int, # upper left corner
     rows:list,    # text, one string a row; '.' and ' ' leave what is there
     key:dict,     # character -> (material, shade); shades below 0 count from the top
-    flip:bool=False, # mirror left to right
+    bare:bool=False, # without an outline, for what is finer than one
 ):
     "Set single pixels from text"
     for j, r in enumerate(rows):
-        for i, ch in enumerate(r[::-1] if flip else r):
+        for i, ch in enumerate(r):
             if ch in key and 0<=y+j<cv.h and 0<=x+i<cv.w:
                 mat, lev = key[ch]
                 cv.mat[y+j, x+i] = cv.names[mat]
                 cv.lev[y+j, x+i] = lev if lev>=0 else cv.k+1+lev
-                cv.keep[y+j, x+i], cv.opacity[y+j, x+i] = True, 1
+                cv.keep[y+j, x+i], cv.bare[y+j, x+i], cv.opacity[y+j, x+i] = True, bare, 1
 
 def tidy(cv:Canvas):
     "Give pixels whose shade no neighbour of their part shares the shade beside them"
@@ -254,7 +255,7 @@ Canvas.stamp, Canvas.tidy = stamp, tidy
 def outlined(cv:Canvas, lit:bool)->tuple:
     "Material and shade maps with the outline added around everything solid"
     mat, lev = np.pad(cv.mat, 1), np.pad(cv.lev, 1)
-    solid = np.pad((cv.mat>0)&(cv.opacity==1), 1)
+    solid = np.pad((cv.mat>0)&~cv.bare, 1)
     out, shade = mat.copy(), lev.copy()
     for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)): # the last one to reach a pixel rules: what stands below and right of it
         m = shifted(solid, dy, dx)&(mat==0)
@@ -282,7 +283,7 @@ def _halo(rgb, a, x, y, r, c, top):
     "Light of colour `c` in four steps around a point: tints what is solid, veils what is empty"
     Y, X = np.mgrid[:a.shape[0], :a.shape[1]]+.5
     g = np.clip(1-np.hypot(X-x, Y-y)/r, 0, 1)
-    g = (np.ceil(g*4)/4*top*g.clip(0, 1)**0)[..., None]*(g>0)[..., None]
+    g = (np.ceil(g*4)/4*top)[..., None]
     over = np.where(a[..., None]>0, g*.45, g)
     oa = over[..., 0]+a*(1-over[..., 0])
     rgb = (c*over+rgb*a[..., None]*(1-over))/np.maximum(oa, 1e-6)[..., None]
@@ -741,9 +742,10 @@ def line(
     cv:Canvas, p:tuple, q:tuple, # ends
     mat:str, lev:int,
 ):
-    "A clean line one pixel wide"
+    "A clean line one pixel wide, too fine for an outline of its own"
     n = int(max(abs(q[0]-p[0]), abs(q[1]-p[1])))+1
     xs, ys = (np.clip(np.floor(np.linspace(a, b, n+1)), 0, m-1).astype(int) for a, b, m in ((p[0], q[0], cv.w), (p[1], q[1], cv.h)))
+    cv.bare[ys, xs] |= cv.mat[ys, xs]==0
     cv.mat[ys, xs], cv.lev[ys, xs], cv.keep[ys, xs], cv.opacity[ys, xs] = cv.names[mat], lev, True, 1
 
 Canvas.line = line
@@ -823,7 +825,7 @@ def draw_slime(cv, c, pose, H, cx, gy):
     hop = round(H*.18*max(0, np.sin(2*np.pi*pose.t))) if pose.name in ('walk', 'attack') else 0
     sq = _wave(pose, max(1, H*.045), .5 if hop else 0)
     w, h, y1 = H*(.56+.06*c.traits['a'])+sq*.8, H*.82-sq, gy-hop
-    body = polygon([(cx-w, y1-h*.12), (cx-w*.92, y1-h*.42), (cx-w*.55, y1-h*.86), (cx-w*.1, y1-h), (cx+w*.1, y1-h), (cx+w*.55, y1-h*.86), (cx+w*.92, y1-h*.42), (cx+w, y1-h*.12), (cx+w*.85, y1-1), (cx-w*.85, y1-1)], H*.05)
+    body = ellipse(cx, y1-h*.42, w*.86, h*.58).blend(ellipse(cx, y1-h*.2, w*1.02, h*.26), H*.2)&box(-99, -99, 9999, y1)
     if c.traits['b']<.25: cv.paint(chain([(cx, y1-h), (cx-H*.05, y1-h-H*.14), (cx-H*.16-pose.lag, y1-h-H*.17)], max(.8, H*.03))|ellipse(cx-H*.18-pose.lag, y1-h-H*.17, H*.06+.5, H*.06+.5), 'accent')
     m = cv.paint(body, 'body')
     cv.paint(ellipse(cx, y1-h*.08, w*.86, h*.16), 'body', flat=max(1, cv.k//2), edge='none', cast=0, on=m&(cv.lev<=cv.k//2+1))
@@ -896,6 +898,211 @@ def draw_mushroom(cv, c, pose, H, cx, gy):
     for u, v, r in ((-.24, -.17, .075), (.06, -.3, .09), (.29, -.13, .07), (-.06, -.08, .045), (-.4, -.04, .04)): cv.paint(ellipse(cx+u*H-pose.lag*.5, y+v*H, r*H+.3, r*H*.85+.3), 'belly' if c.traits['c']<.3 else 'white', edge='none', cast=0, on=m)
     eyes(cv, cx+round(H*.03), y+H*.11, max(1, round(H*.055)), H*.8, pose.blink)
     if H>24: cv.stamp(int(cx+H*.03)-1, int(y+H*.11)+(4 if H<36 else round(H*.1)+2), ['kk'], {'k': ('mouth', 1)})
+
+# %% ../nbs/15_sources.ipynb #7a5eac3e
+def _stride(pose, H, phase):
+    "(forward, up) of a foot in the walk cycle, whole pixels"
+    if pose.name!='walk': return 0, 0
+    w = 2*np.pi*(pose.t+phase)
+    return round(H*.1*np.cos(w)), max(0, round(H*.09*-np.sin(w)))
+
+def _leg(cv, x, y, gy, step, r, mat, paw, lift=0, bend=0):
+    "A leg with a paw; `bend` puts the knee back"
+    fx, fy = x+step[0], gy-step[1]
+    knee = ((x+fx)/2+bend, (y+fy)/2-step[1]*.3)
+    cv.paint(capsule((x, y), knee, r*1.2, r)|capsule(knee, (fx, fy-r), r, r*.85), mat, lift=lift, edge='all', cast=0)
+    cv.paint(capsule((fx, fy-r*.7), (fx+r*.8, fy-r*.6), r*.85, r*.75)&box(-99, -99, 9999, fy), paw, lift=lift, edge='low', cast=0)
+
+def _lunge(pose, H):
+    "How far an attack throws the body forward"
+    return round(H*.16*np.sin(np.pi*np.clip((pose.t-.25)/.5, 0, 1))) if pose.name=='attack' else 0
+
+def draw_beast(cv, c, pose, H, cx, gy):
+    "Wolf, cat, boar, bear or stag, by its traits"
+    q = c.traits['a']
+    kind = ('wolf', 'cat', 'boar', 'bear', 'stag')[int(q*5)]
+    lh = H*dict(wolf=.3, cat=.24, boar=.2, bear=.2, stag=.36)[kind]
+    fat = dict(wolf=.17, cat=.165, boar=.24, bear=.26, stag=.16)[kind]*H
+    dx, bob, tail = _lunge(pose, H), pose.bob if pose.name!='walk' else -abs(_wave(pose, max(1, H*.03))), _wave(pose, max(1, H*.06))
+    by, L = gy-lh-fat*.75+bob, H*.34
+    x = cx-H*.06+dx
+    body = ellipse(x-L*.55, by+fat*.05, fat*1.15, fat).blend(ellipse(x+L*.55, by-fat*.1, fat*1.25, fat*1.12), fat*1.1)
+    r = max(1.05, H*dict(wolf=.05, cat=.048, boar=.06, bear=.085, stag=.042)[kind])
+    paw = dict(boar='ink', stag='ink').get(kind, 'belly' if c.traits['c']>.5 else 'body')
+    for lx, ph in ((-L*.78, .5), (L*.9, .0)): _leg(cv, x+lx, by+fat*.4, gy, _stride(pose, H, ph), r, 'dark', paw, -1)
+    tx, ty = x-L-fat*.2, by-fat*.3
+    tails = dict(wolf=chain([(tx+2, ty), (tx-H*.12, ty-H*.02+tail*.5), (tx-H*.27, ty+H*.07+tail)], H*.06, H*.075)|chain([(tx-H*.2, ty+H*.04+tail), (tx-H*.34, ty+H*.12+tail)], H*.06, H*.015),
+                 cat=chain([(tx+2, ty), (tx-H*.12, ty-H*.05), (tx-H*.17, ty-H*.2), (tx-H*.08+tail, ty-H*.33)], max(1.1, H*.045), max(1, H*.035)),
+                 boar=chain([(tx+2, ty), (tx-H*.06, ty-H*.05), (tx-H*.08, ty+H*.03+tail*.5)], max(.9, H*.025)), bear=ellipse(tx, ty, H*.07, H*.06),
+                 stag=polygon([(tx+2, ty-H*.04), (tx-H*.08, ty-H*.06+tail*.5), (tx+2, ty+H*.08)], .5))[kind]
+    cv.paint(tails, 'body')
+    m = cv.paint(body, 'body')
+    cv.paint(ellipse(x, by+fat*.95, L*1.1, fat*.5), 'belly', edge='none', cast=0, on=m)
+    if kind=='cat' and c.traits['d']>.4:
+        for u in (-.8, -.45, -.1): cv.paint(capsule((x+u*L, by-fat*1.2), (x+u*L+H*.03, by-fat*.1), max(.6, H*.02), .4), 'dark', edge='none', cast=0, on=m)
+    if kind=='stag':
+        for u, v in ((-.8, -.45), (-.5, -.1), (-.25, -.5), (-.95, 0)): cv.stamp(int(x+u*L), int(by+v*fat), ['w'], {'w': ('white', -2)})
+    for lx, ph in ((-L*.55, .0), (L*.62, .5)): _leg(cv, x+lx, by+fat*.4, gy, _stride(pose, H, ph), r*1.05, 'body', paw, 0)
+    if kind in ('boar', 'wolf'):
+        n = 5 if kind=='boar' else 3
+        for i in range(n):
+            u = x+L*(1.05-.38*i)
+            cv.paint(polygon([(u-H*.05, by-fat*.8), (u-H*.085, by-fat*(1.55-.06*i)), (u+H*.06, by-fat*.9)], .3), 'dark', edge='low', cast=0)
+    _beast_head(cv, c, pose, kind, x+L+fat*.6, by-fat*dict(stag=1.75, boar=.15, bear=.45).get(kind, .8), H, x+L*.7, by-fat*.3, m)
+
+def _beast_head(cv, c, pose, kind, hx, hy, H, nx, ny, torso):
+    "Head with ears, snout and what grows on it"
+    hy -= round(H*.06) if pose.name=='greet' and pose.t<.5 else 0
+    r = H*dict(wolf=.165, cat=.185, boar=.19, bear=.19, stag=.125)[kind]
+    sn = dict(wolf=1.0, cat=.42, boar=.85, bear=.7, stag=.9)[kind]
+    if kind=='stag': _antlers(cv, hx-r*.4, hy-r*.7, H)
+    ears = dict(wolf=(.5, 1.25), cat=(.55, 1.15), boar=(.45, .75), bear=(.4, .4), stag=(.4, .8))[kind]
+    for s, l in ((1, -1), (-1, 0)):
+        ex = hx-r*.15+s*r*.5
+        ear = ellipse(ex, hy-r*.85, r*.42, r*.42) if kind=='bear' else polygon([(ex-r*.34, hy-r*.5), (ex+s*r*.18-r*.1, hy-r*(.6+ears[1])), (ex+r*.36, hy-r*.5)], .3)
+        cv.paint(ear, 'body', lift=l)
+    neck = capsule((nx, ny), (hx-r*.3, hy+r*.3), r*.95, r*.7)
+    cv.paint(neck, 'body', edge='none', cast=0, on=~torso)
+    jaw = 0 if pose.name!='attack' or not .3<pose.t<.7 else r*.45
+    if jaw: cv.paint(capsule((hx+r*.2, hy+r*.5), (hx+r*(.6+sn*.7), hy+r*.5+jaw), r*.34, r*.2), 'mouth')
+    skull = ellipse(hx, hy, r*1.08, r).blend(capsule((hx+r*.3, hy+r*.32), (hx+r*(.62+sn), hy+r*.42), r*.52, r*(.36 if kind!='boar' else .46)), r*.4)
+    m = cv.paint(skull, 'body', cast=max(1, round(H*.03)))
+    cv.paint(capsule((hx+r*.45, hy+r*.72), (hx+r*(.7+sn), hy+r*.66), r*.4, r*.3), 'belly', edge='none', cast=0, on=m)
+    nose = ellipse(hx+r*(.92+sn), hy+r*(.18 if kind!='boar' else .4), max(.8, r*.24), max(.8, r*(.2 if kind!='boar' else .42)))
+    cv.paint(nose, 'ink' if kind!='boar' else 'mouth', flat=1 if kind!='boar' else None, edge='none', cast=0)
+    if kind=='boar': cv.paint(polygon([(hx+r*.95, hy+r*.75), (hx+r*1.35, hy+r*.1), (hx+r*1.4, hy+r*.75)], .2), 'bone', cast=0)
+    ex, ey = int(hx+r*.3), int(hy-r*.18)
+    rows = ['k'] if H<20 else ['k', 'k'] if H<36 else ['kk', 'ik'] if H<60 else ['kkk', 'iwk', '.ii']
+    if pose.blink: rows = ['.'*len(rows[0])]*(len(rows)-1)+['k'*len(rows[0])]
+    cv.stamp(ex, ey, rows, dict(k=('ink', 1), w=('white', -1), i=('iris', -1)))
+    if kind=='cat' and H>30:
+        for k in (0, 2): cv.line((hx+r*1.3, hy+r*.45+k), (hx+r*2.1, hy+r*.25+k*1.8), 'white', cv.k-1)
+
+def _antlers(cv, x, y, H):
+    "Two beams with tines"
+    t = max(.8, H*.022)
+    for s, mat in ((1, 'wood'), (-1, 'bone')):
+        beam = chain([(x, y), (x+s*H*.1-H*.02, y-H*.12), (x+s*H*.13-H*.02, y-H*.26)], t*1.1, t)
+        tines = capsule((x+s*H*.09-H*.02, y-H*.1), (x+s*H*.22-H*.02, y-H*.15), t)|capsule((x+s*H*.12-H*.02, y-H*.19), (x+s*H*.04, y-H*.28), t)
+        cv.paint(beam|tines, 'bone', lift=-1 if s>0 else 0)
+
+# %% ../nbs/15_sources.ipynb #8ae90f33
+def draw_bird(cv, c, pose, H, cx, gy):
+    "Songbird, raven or owl"
+    return _owl(cv, c, pose, H, cx, gy) if c.traits['a']<.35 else _songbird(cv, c, pose, H, cx, gy)
+
+def _claws(cv, x, y, gy, H, step=(0, 0)):
+    cv.paint(chain([(x, y), (x+step[0]*.5, gy-step[1]-H*.03)], max(.75, H*.022))|capsule((x+step[0]*.5-H*.03, gy-step[1]-.6), (x+step[0]*.5+H*.07, gy-step[1]-.6), max(.7, H*.022)), 'gold', edge='low', cast=0)
+
+def _songbird(cv, c, pose, H, cx, gy):
+    fly, flap = pose.name in ('attack', 'greet'), np.sin(4*np.pi*pose.t)
+    y = gy-H*.42+(pose.bob if not fly else -round(H*.05*abs(flap)))
+    r, tail = H*.27, _wave(pose, max(1, H*.03))
+    cv.paint(polygon([(cx-r*.6, y-r*.1), (cx-r*2.0, y-r*.35+tail), (cx-r*2.1, y+r*.15+tail), (cx-r*1.7, y+r*.5+tail), (cx-r*.5, y+r*.6)], .5), 'dark')
+    for s, l in ((-.1, .5), (.35, 0)): _claws(cv, cx+r*s, y+r*.7, gy, H, _stride(pose, H*.8, l))
+    if c.traits['b']>.5: # crest
+        for i in range(3): cv.paint(polygon([(cx+r*.3, y-r*1.25), (cx-r*(.1+.28*i)-pose.lag*.5, y-r*(2.25-.3*i)), (cx+r*.8, y-r*1.5)], .3), 'accent')
+    hx, hy = cx+r*.62, y-r*.98
+    body = ellipse(cx, y, r*1.28, r*1.02, 24).blend(ellipse(hx, hy, r*.78, r*.76), r*.7)
+    beak = polygon([(hx+r*.55, hy-r*.3), (hx+r*1.45, hy+r*.08), (hx+r*.55, hy+r*.34)], .3)
+    cv.paint(beak, 'gold')
+    m = cv.paint(body, 'body')
+    cv.paint(ellipse(cx+r*.62, y+r*.28, r*.85, r*.8), 'belly', edge='none', cast=0, on=m)
+    if c.traits['c']>.5: cv.paint(ellipse(hx+r*.3, hy+r*.2, r*.5, r*.35), 'accent', edge='none', cast=0, on=m)
+    wx, wy = cx-r*.25, y-r*.1
+    up = -flap*r*1.3 if fly else r*.25
+    wing = polygon([(wx+r*.75, wy-r*.2), (wx+r*.2, wy-r*.42), (wx-r*1.0, wy+up*.6-r*.1), (wx-r*1.45, wy+up), (wx-r*.75, wy+up*.7+r*.42), (wx, wy+r*.5), (wx+r*.6, wy+r*.3)], .6)
+    w = cv.paint(wing, 'body', lift=-1)
+    for i in (0, 1, 2): cv.paint(capsule((wx-r*.1-i*r*.28, wy+up*.15*i+r*.1), (wx-r*.55-i*r*.26, wy+up*(.35+.2*i)+r*.22), max(.55, H*.014)), 'dark', flat=1, edge='none', cast=0, on=w)
+    _round_eye(cv, hx+r*.22, hy-r*.2, H, pose.blink)
+
+def _round_eye(cv, x, y, H, blink):
+    rows = ['k'] if H<18 else ['wk', 'kk'] if H<42 else ['.kk.', 'kwkk', 'kkkk', '.kk.']
+    if blink: rows = ['.'*len(rows[0])]*(len(rows)//2)+['k'*len(rows[0])]
+    cv.stamp(int(x), int(y), rows, dict(k=('ink', 1), w=('white', -1)))
+
+def _owl(cv, c, pose, H, cx, gy):
+    y, bob = gy-H*.45, pose.bob
+    spread = (pose.name in ('attack', 'greet'))*max(0, np.sin(2*np.pi*pose.t))*H*.22
+    for s in (-1, 1): _claws(cv, cx+s*H*.13, gy-H*.12, gy, H, _stride(pose, H*.5, .5*(s>0)))
+    for s in (-1, 1):
+        cv.paint(polygon([(cx+s*H*.26, y-H*.2+bob), (cx+s*(H*.4+spread), y+H*.05-spread+bob), (cx+s*(H*.38+spread), y+H*.25-spread*.8), (cx+s*H*.22, y+H*.32)], H*.02), 'dark', lift=0 if s<0 else -1)
+    body = ellipse(cx, y+H*.08, H*.31, H*.36).blend(ellipse(cx, y-H*.22+bob, H*.32, H*.25), H*.1)
+    for s in (-1, 1): cv.paint(polygon([(cx+s*H*.12, y-H*.4+bob), (cx+s*H*.34, y-H*.58+bob), (cx+s*H*.31, y-H*.24+bob)], .4), 'body')
+    m = cv.paint(body, 'body')
+    v = cv.paint(ellipse(cx, y+H*.18, H*.22, H*.26), 'belly', edge='none', cast=0, on=m)
+    if H>22:
+        for j in range(3):
+            for i in range(-1-(j%2), 2): cv.stamp(int(cx+(i+.5*(j%2))*H*.11), int(y+H*(.1+.1*j)), ['k' if H<40 else 'k.k', '' if H<40 else '.k.'], {'k': ('dark', 2)})
+    for s in (-1, 1): cv.paint(ellipse(cx+s*H*.135, y-H*.2+bob, max(1.6, H*.125), max(1.6, H*.13)), 'belly', edge='none', cast=0)
+    for s in (-1, 1):
+        if pose.blink: cv.stamp(int(cx+s*H*.135-1), int(y-H*.2+bob), ['kkk'], {'k': ('ink', 1)})
+        else:
+            cv.paint(ellipse(cx+s*H*.13, y-H*.2+bob, max(1.1, H*.08), max(1.1, H*.08)), 'gold', flat=cv.k-1, edge='none', cast=0)
+            cv.paint(ellipse(cx+s*H*.125, y-H*.2+bob, max(.8, H*.045), max(.8, H*.045)), 'ink', flat=1, edge='none', cast=0)
+    cv.paint(polygon([(cx-H*.05, y-H*.14+bob), (cx+H*.05, y-H*.14+bob), (cx, y-H*.03+bob)], .3), 'gold', edge='low')
+
+# %% ../nbs/15_sources.ipynb #b2240cd5
+def _membrane(cv, x, y, H, flap, mat, lift, s=1):
+    "A dragon's wing: an arm, three fingers and skin between them"
+    up = H*.2*flap
+    root, wrist = (x, y), (x-s*H*.14, y-H*.34-up)
+    tips = [(x-s*H*.5, y-H*.36-up*1.3), (x-s*H*.52, y-H*.1-up*.8), (x-s*H*.36, y+H*.06-up*.3)]
+    dips = [(x-s*H*.4, y-H*.18-up*.8), (x-s*H*.34, y-H*.03-up*.4), (x-s*H*.2, y+H*.02)]
+    pts = [root, wrist, tips[0], dips[0], tips[1], dips[1], tips[2], dips[2]]
+    cv.paint(polygon(pts, .5), mat, lift=lift, bevel=.9)
+    for q in tips: cv.paint(capsule(wrist, q, max(.7, H*.018), .6), 'body', edge='none', cast=0, lift=lift)
+    cv.paint(capsule(root, wrist, max(1, H*.035), max(.9, H*.025)), 'body', edge='low', cast=0, lift=lift)
+
+def draw_dragon(cv, c, pose, H, cx, gy):
+    "Wings, horns, a belly of plates and a tail with a point"
+    flap, dx = np.sin(2*np.pi*pose.t)*(.5 if pose.name=='idle' else 1), _lunge(pose, H)
+    bob, tail = pose.bob, _wave(pose, max(1, H*.05))
+    x, by = cx-H*.04+dx, gy-H*.34+bob
+    _membrane(cv, x+H*.1, by-H*.12, H, flap, 'dark', -1)
+    tl = [(x-H*.12, by+H*.1), (x-H*.34, gy-H*.12), (x-H*.56, gy-H*.1+tail*.3), (x-H*.68, gy-H*.24+tail)]
+    end = tl[-1]
+    cv.paint(polygon([(end[0]-H*.075, end[1]+H*.03), (end[0]-H*.05, end[1]-H*.15), (end[0]+H*.08, end[1]-H*.02)], .4), 'accent')
+    cv.paint(chain(tl, H*.12, max(.9, H*.03)), 'body')
+    r = max(1.1, H*.065)
+    for lx, ph in ((-H*.06, .5), (H*.26, 0)): _leg(cv, x+lx, by+H*.12, gy, _stride(pose, H, ph), r, 'dark', 'dark', -1)
+    hx, hy = x+H*.42, by-H*.4+(round(-H*.05) if pose.name=='greet' and pose.t<.5 else 0)
+    spine = [(x-H*.14, by-H*.14), (x+H*.04, by-H*.2), (x+H*.18, by-H*.27), (hx-H*.16, hy+H*.02)]
+    for a, b in zip(spine, spine[1:]):
+        mx, my = (a[0]+b[0])/2, (a[1]+b[1])/2
+        cv.paint(polygon([(a[0], a[1]+H*.04), (mx-H*.08, my-H*.07), (b[0], b[1]+H*.04)], .3), 'accent')
+    neck = chain([(x+H*.14, by), (x+H*.27, by-H*.16), (hx-H*.08, hy+H*.04)], H*.14, H*.085)
+    body = ellipse(x-H*.02, by+H*.04, H*.24, H*.19).blend(neck, H*.1)
+    m = cv.paint(body, 'body')
+    belly = chain([(x+H*.06, by+H*.2), (x+H*.27, by+H*.06), (x+H*.37, by-H*.14), (hx, hy+H*.12)], H*.1, H*.05)
+    q = cv.paint(belly, 'belly', edge='none', cast=0, on=m)
+    if H>24:
+        for i in range(7): cv.paint(capsule((x+H*.02+i*H*.055, by+H*.23-i*H*.085), (x+H*.2+i*H*.05, by+H*.26-i*H*.07), .5), 'belly', flat=max(1, cv.k-3), edge='none', cast=0, on=q)
+    _dragon_head(cv, c, pose, hx, hy, H)
+    for lx, ph in ((-H*.16, 0), (H*.16, .5)): _leg(cv, x+lx, by+H*.12, gy, _stride(pose, H, ph), r*1.2, 'body', 'body', 0)
+    _membrane(cv, x-H*.02, by-H*.1, H, flap, 'second' if c.traits['d']>.5 else 'dark', 0)
+    if pose.name=='attack' and .3<pose.t<.8: _breath(cv, hx+H*.26, hy+H*.12, H, (pose.t-.3)/.5)
+
+def _dragon_head(cv, c, pose, hx, hy, H):
+    r, fire = H*.125, pose.name=='attack' and .3<pose.t<.8
+    for s, l in ((1, -1), (0, 0)):
+        cv.paint(chain([(hx-r*.5+s*r*.5, hy-r*.6), (hx-r*1.2+s*r*.4, hy-r*1.3), (hx-r*(1.9-c.traits['e'])+s*r*.3, hy-r*2.0)], max(.95, H*.035), .7), 'bone', lift=l)
+    drop = r*.5 if fire else 0
+    cv.paint(capsule((hx, hy+r*.5), (hx+r*1.6, hy+r*.75+drop), r*.5, r*.32), 'body', lift=-1)
+    skull = ellipse(hx, hy, r*1.15, r*1.05).blend(capsule((hx+r*.5, hy+r*.2), (hx+r*1.85, hy+r*.38), r*.6, r*.42), r*.6)
+    cv.paint(skull, 'body', cast=1)
+    cv.stamp(int(hx+r*1.8), int(hy+r*.15), ['k'], {'k': ('ink', 1)})
+    if H>30: cv.stamp(int(hx+r*1.2), int(hy+r*.78), ['w.w'], {'w': ('white', -1)})
+    rows = ['k'] if H<22 else ['ik', 'kk'] if H<44 else ['kkk', 'iik', '.wk'] if H<80 else ['kkkk', 'iiwk', '.iik', '..kk']
+    if pose.blink: rows = ['k'*len(rows[0])]
+    cv.stamp(int(hx+r*.25), int(hy-r*.3), rows, dict(k=('ink', 1), i=('magic', -1), w=('white', -1)))
+
+def _breath(cv, x, y, H, u):
+    "A tongue of fire"
+    n = H*.34*min(1, u*2.5)
+    for w, mat, f in ((.16, 'mouth', None), (.11, 'gold', None), (.05, 'white', cv.k)):
+        cv.paint(polygon([(x, y-1), (x+n*.6, y-H*w), (x+n*.75, y-H*w*.3), (x+n*(1-.3*(f is not None)), y+H*.02), (x+n*.7, y+H*w*.5), (x+n*.5, y+H*w), (x, y+1)], .4), mat, flat=f, edge='none', cast=0)
+    cv.lights.append((x+n*.5, y, H*.45, cv.mats[cv.names['gold']], .5))
 
 # %% ../nbs/15_sources.ipynb #a277c6d9
 def draw_sword(cv, c, pose, H, cx, gy):
@@ -993,8 +1200,11 @@ def draw_key(cv, c, pose, H, cx, gy):
     r, t = H*.2, max(1.15, H*.05)
     cv.paint(capsule(at(r*.6), at(H*.78), t), 'gold')
     for u, l in ((.74, .17), (.58, .13)): cv.paint(capsule(at(H*u), at(H*u, -H*l), t*.95), 'gold', edge='none')
-    ring = union(*[ellipse(*at(r*.75*np.cos(a)-r*.2, r*.75*np.sin(a)), r*.62, r*.62) for a in (0.6, 2.6, -2.2)]) if c.traits['a']<.4 and H>28 else ellipse(*at(-r*.2), r, r)
-    cv.paint(ring-ellipse(*at(-r*.2), r*.48, r*.48), 'gold', bevel=.8)
+    if c.traits['a']<.4 and H>28:
+        ring = ellipse(*at(r*.1), r*.4, r*.4)|union(*[ellipse(*at(-r*.2+r*.6*np.cos(a), r*.6*np.sin(a)), r*.54, r*.54) for a in (np.pi, np.pi/2, -np.pi/2)])
+        holes = union(*[ellipse(*at(-r*.2+r*.6*np.cos(a), r*.6*np.sin(a)), r*.2, r*.2) for a in (np.pi, np.pi/2, -np.pi/2)])
+    else: ring, holes = ellipse(*at(-r*.2), r, r), ellipse(*at(-r*.2), r*.48, r*.48)
+    cv.paint(ring-holes, 'gold', bevel=.8)
     if c.traits['a']>.7: cv.paint(ellipse(*at(-r*.2), r*.42, r*.42), 'magic')
 
 def draw_book(cv, c, pose, H, cx, gy):
@@ -1081,7 +1291,7 @@ def pose_at(name:str, t:float, H:float)->Pose:
 
 # %% ../nbs/15_sources.ipynb #f63a20ee
 _FOLK_EXTRA = dict(straw=Mat(.8, .11, 85), goldm=Mat(.78, .14, 82, gain=1), fruit=Mat(.6, .18, 28))
-_CREATURES = dict(slime=draw_slime, bat=draw_bat, ghost=draw_ghost, mushroom=draw_mushroom)
+_CREATURES = dict(slime=draw_slime, bat=draw_bat, ghost=draw_ghost, mushroom=draw_mushroom, beast=draw_beast, bird=draw_bird, dragon=draw_dragon)
 _ITEMS = dict(sword=draw_sword, potion=draw_potion, shield=draw_shield, chest=draw_chest, gem=draw_gem, key=draw_key, book=draw_book, crown=draw_crown, fruit=draw_fruit)
 _GLASS = dict(glass=Mat(.82, .04, 220, gain=.9), fruit=Mat(.6, .18, 28))
 KINDS = (*ROLES, *_CREATURES, *_ITEMS)
@@ -1171,7 +1381,7 @@ def with_particles(draw, seed):
         for i, (u, v, w) in enumerate(spots):
             x, y = cx+(u-.5)*H*1.1, gy-H*((v+pose.t*(1 if i%2 else .5))%1.05)
             big = w>.6 and H>28
-            cv.stamp(round(x)-big, round(y)-big, ['.m.', 'mwm', '.m.'] if big else ['m'], {'m': ('magic', -1 if w>.3 else -2), 'w': ('white', -1)})
+            cv.stamp(round(x)-big, round(y)-big, ['.m.', 'mwm', '.m.'] if big else ['m'], {'m': ('magic', -1 if w>.3 else -2), 'w': ('white', -1)}, bare=not big)
         return out
     return f
 
