@@ -8,12 +8,12 @@ Docs: https://spritedx.github.io/spritedx/sources.html.md"""
 __all__ = ['SKIN', 'HAIR', 'DYES', 'METAL', 'MAGIC', 'ROLES', 'ANIMATIONS', 'KINDS', 'SIZES', 'oklch', 'Mat', 'ramp', 'Shape',
            'ellipse', 'capsule', 'polygon', 'chain', 'box', 'union', 'Canvas', 'shade', 'shifted', 'paint', 'stamp',
            'tidy', 'outlined', 'render', 'trim', 'scheme', 'Person', 'Pose', 'person', 'Body', 'body_of', 'draw_legs',
-           'draw_torso', 'draw_arm', 'draw_hand', 'draw_cape', 'draw_face', 'draw_beard', 'draw_hair', 'draw_back_hair',
-           'draw_hat', 'draw_weapon', 'draw_lantern', 'draw_off', 'line', 'draw_smear', 'draw_person', 'Thing', 'thing',
-           'eyes', 'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_beast', 'draw_bird', 'draw_dragon',
-           'draw_sword', 'draw_potion', 'draw_shield', 'draw_chest', 'draw_gem', 'draw_key', 'draw_book', 'draw_crown',
-           'draw_fruit', 'pose_at', 'design', 'shades', 'fit', 'make_clip', 'make_sprite', 'with_particles',
-           'procedural', 'catalogue']
+           'trunk_of', 'draw_torso', 'draw_arm', 'draw_hand', 'draw_cape', 'draw_face', 'draw_beard', 'draw_hair',
+           'draw_back_hair', 'draw_hat', 'draw_weapon', 'draw_lantern', 'draw_off', 'line', 'draw_smear', 'draw_person',
+           'Thing', 'thing', 'eyes', 'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_beast', 'draw_bird',
+           'draw_dragon', 'draw_sword', 'draw_potion', 'draw_shield', 'draw_chest', 'draw_gem', 'draw_key', 'draw_book',
+           'draw_crown', 'draw_fruit', 'draw_tiny_person', 'tiny', 'pose_at', 'design', 'shades', 'fit', 'make_clip',
+           'make_sprite', 'with_particles', 'procedural', 'catalogue']
 
 # %% ../nbs/15_sources.ipynb #409bf21e
 from collections.abc import Callable
@@ -160,18 +160,33 @@ class Canvas:
         if x1-x0<2 or y1-y0<2: return None
         return (slice(y0, y1), slice(x0, x1)), *np.meshgrid(np.arange(x0, x1)+.5, np.arange(y0, y1)+.5)
 
+def _round(d, bevel):
+    "Normals of a part that is rounded off toward its border"
+    gy, gx = np.gradient(d)
+    t = np.clip(1+d/max(-d.min()*bevel, .6), 0, .98)/np.maximum(np.hypot(gx, gy), 1e-6)
+    return gx*t, gy*t
+
+def _tube(d, bevel):
+    "Normals of upright cloth: a cylinder whose radius follows the outline, row by row"
+    m = d<0
+    n = m.shape[1]
+    l, r = m.argmax(1)[:, None], n-1-m[:, ::-1].argmax(1)[:, None]
+    ys = np.flatnonzero(m.any(1))
+    u = np.clip((2*np.arange(n)-l-r)/np.maximum(r-l+1, 1), -1, 1)
+    v = np.clip((2*np.arange(len(d))-ys[0]-ys[-1])/(ys[-1]-ys[0]+1), -1, 1)[:, None]
+    return u*.9*bevel, np.broadcast_to(v*.3, d.shape)
+
 def shade(
     d:np.ndarray, # signed distance
     m:Mat,
     k:int,        # number of shades
     bevel:float,  # 1 round to the middle, towards 0 flat with a thin rim
+    form:str='round', # 'round' or 'tube'
     x:np.ndarray=None, # offset in [-.5, .5] that dithers, or None
 )->np.ndarray: # int, 1..k
-    "Shade of each pixel of a rounded part under the light"
-    gy, gx = np.gradient(d)
-    g = np.maximum(np.hypot(gx, gy), 1e-6)
-    t = np.clip(1+d/max(-d.min()*bevel, .6), 0, .98)
-    lum = (gx*_L[0]+gy*_L[1])/g*t+np.sqrt(1-t*t)*_L[2]
+    "Shade of each pixel of a part under the light"
+    nx, ny = (_tube if form=='tube' else _round)(d, bevel)
+    lum = nx*_L[0]+ny*_L[1]+np.sqrt(np.maximum(1-nx*nx-ny*ny, 0))*_L[2]
     v = (.57+m.gain*(lum-_L[2]))*k
     return np.clip(np.floor(v if x is None else v+x)+1, 1, k).astype(np.int8)
 
@@ -192,6 +207,7 @@ def paint(
     flat:int=None,   # one level for all of it
     edge:str='all',  # inner contour where it overlaps others: 'all', 'low' (lower right only), 'none'
     cast:int=1,      # px of shadow on what lies behind
+    form:str='round', # 'round', or 'tube' for upright cloth
     on:np.ndarray=None, # paint only where this mask holds
 )->np.ndarray: # (h, w) bool, what was painted
     "Lay a part over the picture"
@@ -205,7 +221,7 @@ def paint(
     i = cv.names[mat]
     other = (cv.mat[s]>0)&~m
     dith = (((X+Y)%2)-.5)*.5 if cv.dither else None
-    lev = np.full(m.shape, flat, np.int8) if flat is not None else np.clip(shade(d, cv.mats[i], cv.k, bevel, dith)+lift, 1, cv.k)
+    lev = np.full(m.shape, flat, np.int8) if flat is not None else np.clip(shade(d, cv.mats[i], cv.k, bevel, form, dith)+lift, 1, cv.k)
     if cast:
         drop = (shifted(m, cast, 0)|shifted(m, cast, cast))&other
         cv.lev[s][drop] = np.maximum(cv.lev[s][drop]-1, 1)
@@ -429,88 +445,159 @@ def _polar(x, y, deg, r):
 # %% ../nbs/15_sources.ipynb #85b2e4ad
 def draw_legs(cv, p, b, pose):
     "Legs and boots, the far one first"
-    hip = max(b.sw*.5, b.rl*.85)
-    bare = p.dress=='bones'
+    hip, bare = max(b.sw*.5, b.rl*.85), p.dress=='bones'
+    mat = 'skin' if p.dress in ('bare', 'bones') else 'metal' if p.dress=='plate' and b.H>30 else 'second'
     for side, (fwd, up) in ((1, pose.feet[1]), (-1, pose.feet[0])):
         x0, x1, y1 = b.cx+side*hip+pose.lean*.5, b.cx+side*(hip+.02*b.H)+fwd, b.gy-up
-        y0, r = b.yw-b.rl*.6, b.rl*(.55 if bare else 1)
-        knee = ((x0+x1)/2+abs(fwd)*.25, (y0+y1)/2-up*.2)
-        foot = (x1, y1-r)
-        cv.paint(capsule((x0, y0), knee, r*1.08, r)|capsule(knee, foot, r), 'skin' if p.dress in ('bare', 'bones') else 'metal' if p.dress=='plate' and b.H>30 else 'second', lift=-1 if side>0 and b.H>24 else 0, edge='low')
-        if not bare:
-            boot = 'metal' if p.dress=='plate' else 'leather'
-            shin = (knee[0]*.45+foot[0]*.55, knee[1]*.45+foot[1]*.55)
-            toe = capsule((x1-r*.1, y1-r*.75), (x1+r*.75, y1-r*.62), r*.78, r*.64)
-            cv.paint((capsule(shin, foot, r*1.12)|toe)&box(-9, -9, 9999, y1), boot, edge='low' if b.H<24 else 'all', cast=0)
+        y0, r = b.yw-b.rl*.6, b.rl*(.5 if bare else 1)
+        knee, foot = ((x0+x1)/2+abs(fwd)*.25, (y0+y1)/2-up*.2), (x1, y1-r)
+        cv.paint(capsule((x0, y0), knee, r*1.15, r)|capsule(knee, foot, r, r*.85), mat, lift=-1 if side>0 and b.H>24 else 0, edge='low')
+        if bare: cv.paint(ellipse(*knee, r*1.4, r*1.3)|capsule((x1, y1-r*.9), (x1+r*2, y1-r*.8), r*.9), 'skin', edge='low', cast=0)
+        else: _boot(cv, p, b, knee, foot, r)
+
+def _boot(cv, p, b, knee, foot, r):
+    "From shin to toe, with a cuff or a knee plate where there is room"
+    (x, y), y1, tall = foot, foot[1]+r, b.n>2.9
+    mat = 'metal' if p.dress=='plate' else 'leather'
+    shin = (knee[0]*.5+x*.5, knee[1]*.5+y*.5)
+    q = .68 if tall else .78
+    toe = capsule((x-r*.1, y1-r*q), (x+r*(.95 if tall else .75), y1-r*q*.85), r*q, r*q*.8)
+    cv.paint((capsule(shin, foot, r*1.08, r*.95)|toe)&box(-9, -9, 9999, y1), mat, edge='low' if b.H<24 else 'all', cast=0)
+    if b.H>40 and p.dress=='plate': cv.paint(ellipse(knee[0]+r*.2, knee[1], r*.95, r*1.05), 'metal', lift=1)
+    elif b.H>40: cv.paint(capsule((shin[0]-r*.8, shin[1]), (shin[0]+r*.8, shin[1]), max(.8, r*.38)), 'leather', lift=1, edge='low')
+
+def trunk_of(p, b):
+    "Outline of the upper body: a block when small, shoulders, chest and waist when there is room"
+    x, sw, yt, yw, tl = b.x, b.sw, b.yt, b.yw, b.yw-b.yt
+    hip, waist = sw*(.9 if p.female else .86), sw*(.76 if p.female else .86)
+    if b.n<2.6: right = [(sw, yt+.5), (sw*.93, yt+tl*.6), (hip, yw+.4)]
+    else: right = [(b.hw*.2, yt-1), (sw*.72, yt+tl*.05), (sw, yt+tl*.2), (sw*.95, yt+tl*.42), (waist, yt+tl*.74), (hip, yw+.4)]
+    return polygon([(x+u, y) for u, y in right]+[(x-u, y) for u, y in right[::-1]], .6 if b.H<24 else 1.2)
 
 def draw_torso(cv, p, b, pose):
     "Body and what it wears"
-    x, sw, yt, yw, tl, g = b.x, b.sw, b.yt, b.yw, b.yw-b.yt, b.gy
-    hipw = sw*(.86 if not p.female or b.n<2.3 else .9)
-    waist = sw*(.8 if p.female and b.n>2.5 else .92)
-    trunk = polygon([(x-sw, yt+.5), (x+sw, yt+.5), (x+waist, yt+tl*.6), (x+hipw, yw+.4), (x-hipw, yw+.4), (x-waist, yt+tl*.6)], .6 if b.H<24 else 1.2)
-    if p.dress=='bones': return _bones(cv, b, x, sw, yt, yw)
-    if b.n>2.9: cv.paint(capsule((x, yt-2), (x, yt+2), b.hw*.2), 'skin', lift=-1, cast=0)
-    m = cv.paint(trunk, dict(plate='metal', bare='skin').get(p.dress, 'main'), bevel=.8)
-    if p.dress in ('robe', 'dress', 'coat'):
-        w = dict(robe=1.45, dress=1.55, coat=1.15)[p.dress]*sw+b.H*.02
-        yb = dict(robe=g-max(1, round(b.H*.035)), dress=g-round(b.H*.11), coat=yw+(g-yw)*.62)[p.dress]
-        lag, yk = pose.lag, yw-tl*.28
-        skirt = polygon([(x-waist, yk), (x+waist, yk), (b.cx+w-lag*.5, yb), (b.cx-w-lag, yb)], .8)
-        m = cv.paint(skirt, 'main', bevel=.9, edge='none')|m
-        if p.dress=='coat': cv.paint(polygon([(x, yk+tl*.3), (b.cx+w*.4, yb+2), (b.cx-w*.25, yb+2)]), 'second', lift=-1, edge='none', cast=0, on=m)
-        elif b.H>26:
-            cv.paint(box(0, yb-max(1, round(b.H*.035)), 9999, yb+2), 'trim', bevel=.5, edge='none', cast=0, on=m)
-            for f in (-.45, .1, .5): # folds
-                if b.H>44: cv.paint(capsule((x+f*waist, yw+2), (b.cx+f*w*1.1-lag*.7, yb-b.H*.06), .62), 'main', flat=max(1, cv.k//2-(f>0)), edge='none', cast=0, on=m)
-    _front(cv, p, b, x, sw, m)
+    if p.dress=='bones': return _bones(cv, b, b.x, b.sw, b.yt, b.yw)
+    if b.n>2.6: cv.paint(capsule((b.x, b.yt-2), (b.x, b.yt+1), b.hw*.2), 'skin', lift=-1, cast=0)
+    m = cv.paint(trunk_of(p, b), dict(plate='metal', bare='skin').get(p.dress, 'main'), form='round' if p.dress=='plate' else 'tube', bevel=.85)
+    if p.dress in ('robe', 'dress', 'coat'): m = _skirt(cv, p, b, pose)|m
+    _FRONT[p.dress](cv, p, b, b.x, b.sw, m)
+
+def _skirt(cv, p, b, pose):
+    "What falls from the waist, with its hem and folds"
+    x, sw, tl, g, lag = b.x, b.sw, b.yw-b.yt, b.gy, pose.lag
+    w, waist, yk = dict(robe=1.45, dress=1.55, coat=1.2)[p.dress]*sw+b.H*.02, sw*(.78 if p.female else .88), b.yw-tl*.28
+    yb = dict(robe=g-max(1, round(b.H*.035)), dress=g-round(b.H*.11), coat=b.yw+(g-b.yw)*.6)[p.dress]
+    sway = (pose.feet[1][0]-pose.feet[0][0])*.25
+    m = cv.paint(polygon([(x-waist, yk), (x+waist, yk), (b.cx+w-lag*.5+sway, yb), (b.cx+w*.4, yb+b.H*.012), (b.cx-w*.4, yb+b.H*.012), (b.cx-w-lag+sway, yb)], .8), 'main', edge='none', form='tube')
+    for f in (-.6, -.12, .3, .66): # folds
+        if b.H>44: cv.paint(capsule((x+f*waist, b.yw+b.H*.04), (b.cx+f*w*1.08-lag*.7+sway, yb+1), .62, max(.62, b.H*.011)), 'main', lift=-1, flat=None if f<0 else max(1, cv.k//2-1), edge='none', cast=0, on=m)
+    if p.dress=='coat': cv.paint(polygon([(x, yk+tl*.3), (b.cx+w*.35, yb+2), (b.cx-w*.2, yb+2)]), 'second', lift=-1, edge='none', cast=0, on=m)
+    elif b.H>26: cv.paint(box(0, yb-max(1, round(b.H*.035)), 9999, yb+3), 'trim', edge='none', cast=0, on=m, form='tube')
     return m
 
-def _front(cv, p, b, x, sw, m):
-    "Belt, collar, chest: what tells one cut of cloth from another"
+def _belt(cv, b, m, mat='leather', buckle='trim', at=.22):
+    "A band over the waist"
+    t, y = max(1, round(b.H*.03)), b.yw-round((b.yw-b.yt)*at)
+    if b.H<=17: return y, t
+    cv.paint(box(0, y-t*.5, 9999, y+t*.5+.5), mat, edge='none', on=m, form='tube')
+    if b.H>26: cv.paint(box(b.x-t*.8, y-t*.7, b.x+t*.8+.3, y+t*.7+.5), buckle, bevel=.5, edge='none' if b.H<50 else 'all', cast=0)
+    return y, t
+
+def _tunic(cv, p, b, x, sw, m):
+    tl = b.yw-b.yt
+    if b.H>26:
+        cv.paint(polygon([(x-sw*.42, b.yt-2), (x+sw*.46, b.yt-2), (x+sw*.04, b.yt+tl*.34)]), 'second' if p.role!='villager' else 'white', edge='none', cast=0, on=m)
+    y, t = _belt(cv, b, m)
+    if b.H>36 and p.dress=='tunic':
+        cv.paint(polygon([(x-sw*.9, y+t*.6), (x+sw*.9, y+t*.6), (x+sw*1.04, b.yw+tl*.2), (x-sw*1.04, b.yw+tl*.2)], .6), 'main', form='tube', edge='low')
+        if b.H>44: cv.paint(ellipse(x-sw*.55, y+t*1.6, b.H*.03, b.H*.036), 'leather', lift=1)
+
+def _coat(cv, p, b, x, sw, m):
+    tl = b.yw-b.yt
+    if b.H>26:
+        cv.paint(polygon([(x-sw*.5, b.yt-2), (x+sw*.5, b.yt-2), (x+sw*.06, b.yt+tl*.5)]), 'second', lift=-1, edge='none', cast=0, on=m)
+        cv.paint(capsule((x-sw*.85, b.yt+tl*.12), (x+sw*.8, b.yw-tl*.26), max(.8, b.H*.018)), 'leather', edge='low' if b.H<40 else 'all', on=m)
+    _belt(cv, b, m)
+
+def _robe(cv, p, b, x, sw, m):
+    w, tl = sw*.22, b.yw-b.yt
+    if b.H>26:
+        if p.role=='cleric': # a stole
+            for s in (-1, 1): cv.paint(polygon([(x+s*sw*.2-w*.5, b.yt-1), (x+s*sw*.2+w*.5, b.yt-1), (b.cx+s*sw*.42+w*.6, b.gy-b.H*.14), (b.cx+s*sw*.42-w*.6, b.gy-b.H*.14)]), 'trim', bevel=.5, edge='none', on=m)
+        else:
+            cv.paint(polygon([(x-sw*.45, b.yt-2), (x+sw*.48, b.yt-2), (x+sw*.02, b.yt+tl*.42)]), 'trim', edge='none', cast=1, on=m)
+            cv.paint(polygon([(x-sw*.27, b.yt-2), (x+sw*.3, b.yt-2), (x+sw*.02, b.yt+tl*.26)]), 'second', lift=-1, edge='none', cast=0, on=m)
+    y, t = _belt(cv, b, m, 'second')
+    if b.H>26: cv.paint(polygon([(x-t*.9, y+t), (x+t*1.1, y+t), (x+t*1.5, y+b.H*.2), (x-t*.6, y+b.H*.2)]), 'second', edge='low', on=m)
+
+def _apron(cv, p, b, x, sw, m):
+    if b.H>22: cv.paint(polygon([(x-sw*.4, b.yw-(b.yw-b.yt)*.2), (x+sw*.45, b.yw-(b.yw-b.yt)*.2), (b.cx+sw*.75, b.gy-b.H*.16), (b.cx-sw*.7, b.gy-b.H*.16)], .6), 'white', edge='none' if b.H<40 else 'low', form='tube', on=m)
+    if b.H>26: cv.paint(ellipse(x, b.yt, sw*.5, (b.yw-b.yt)*.2), 'white', edge='none', cast=1, on=m)
+    _belt(cv, b, m)
+
+def _plate(cv, p, b, x, sw, m):
     tl, t = b.yw-b.yt, max(1, round(b.H*.03))
     yb = b.yw-round(tl*.22)
-    if p.dress in ('tunic', 'coat', 'robe', 'dress', 'bare') and b.H>17:
-        cv.paint(box(0, yb-t*.5, 9999, yb+t*.5+.5), 'leather' if p.dress!='robe' else 'second', bevel=.6, edge='none', cast=1, on=m)
-        if b.H>26: cv.paint(box(x-t*.8, yb-t*.7, x+t*.8+.3, yb+t*.7+.5), 'trim', bevel=.5, edge='none', cast=0)
-    if p.dress=='tunic' and b.H>26: cv.paint(polygon([(x-sw*.45, b.yt-1), (x+sw*.5, b.yt-1), (x+.5, b.yt+tl*.34)]), 'second' if p.role!='villager' else 'white', edge='none', cast=0, on=m)
-    if p.dress=='robe' and b.H>26: cv.paint(box(x-sw*.18, b.yt, x+sw*.24, 9999), 'second', bevel=.5, edge='none', cast=0, on=m&~_seen(cv, 'leather')&~_seen(cv, 'trim'))
-    if p.dress=='dress' and b.H>22: cv.paint(polygon([(x-sw*.4, b.yw-tl*.2), (x+sw*.45, b.yw-tl*.2), (b.cx+sw*.75, b.gy), (b.cx-sw*.7, b.gy)]), 'white', edge='none', cast=0, on=m&~_seen(cv, 'trim')&~_seen(cv, 'leather'))
-    if p.dress=='plate':
-        cv.paint(box(0, yb, 9999, 9999), 'second', edge='none', cast=0, on=m)
-        if b.H>22: cv.paint(box(0, yb-t*.5, 9999, yb+t*.5+.4), 'leather', edge='none', cast=1, on=m)
-        if b.H>40: cv.paint(capsule((x+sw*.08, b.yt+tl*.15), (x+sw*.08, yb-1), .6), 'metal', flat=cv.k, edge='none', cast=0, on=m&_seen(cv, 'metal'))
-    if p.dress=='bare':
-        cv.paint(capsule((x-sw, b.yt), (x+sw, yb), max(.8, b.H*.022)), 'leather', edge='none', on=m)
-        skirt = polygon([(x-sw*.9, yb), (x+sw*.9, yb), (b.cx+sw*1.05, b.yw+tl*.5), (b.cx-sw*1.05, b.yw+tl*.5)], .8)
-        cv.paint(skirt, 'main')
-        if b.H>26: cv.paint(box(x-sw, yb-t*.5, x+sw, yb+t*.5+.4), 'leather', edge='none')
+    cv.paint(box(0, yb, 9999, 9999), 'second', edge='none', cast=0, on=m)
+    if b.H>22: cv.paint(box(0, yb-t*.5, 9999, yb+t*.5+.4), 'leather', edge='none', cast=1, on=m, form='tube')
+    if b.H<=40: return
+    cv.paint(capsule((x+sw*.06, b.yt+tl*.15), (x+sw*.06, yb-2), .6), 'metal', flat=cv.k, edge='none', cast=0, on=m&_seen(cv, 'metal'))
+    cv.paint(polygon([(x-sw*.3, yb+1), (x+sw*.36, yb+1), (x+sw*.3, b.yw+tl*.46), (x+sw*.02, b.yw+tl*.58), (x-sw*.26, b.yw+tl*.46)], .4), 'main', form='tube')
+    for s in (-1, 1): cv.paint(polygon([(x+s*sw*.28, yb), (x+s*sw*.92, yb), (x+s*sw*1.08, b.yw+tl*.2), (x+s*sw*.7, b.yw+tl*.32), (x+s*sw*.34, b.yw+tl*.18)], .6), 'metal', bevel=.8)
+    if b.H>60: # a line of rivets and the breastplate's lower rim
+        cv.paint(capsule((x-sw*.7, b.yt+tl*.5), (x, b.yt+tl*.6), .6)|capsule((x, b.yt+tl*.6), (x+sw*.7, b.yt+tl*.5), .6), 'metal', flat=max(1, cv.k-4), edge='none', cast=0, on=m&_seen(cv, 'metal'))
+    cv.paint(polygon([(x-b.hw*.3, b.yt-1), (x+b.hw*.3, b.yt-1), (x+b.hw*.2, b.yt+tl*.12), (x-b.hw*.2, b.yt+tl*.12)], .8), 'metal', lift=-1)
 
-def _seen(cv, name): return cv.mat==cv.names[name]
+def _bare(cv, p, b, x, sw, m):
+    tl = b.yw-b.yt
+    if b.n>2.6: # chest and belly
+        lo = max(1, cv.k-4+(b.H<50))
+        for s in (-1, 1): cv.paint(capsule((x+s*sw*.1, b.yt+tl*.4), (x+s*sw*.62, b.yt+tl*.36), .6), 'skin', flat=lo, edge='none', cast=0, on=m)
+        cv.paint(capsule((x+sw*.02, b.yt+tl*.22), (x+sw*.02, b.yt+tl*.7), .5), 'skin', flat=lo+1, edge='none', cast=0, on=m)
+        if p.female: cv.paint(box(x-sw, b.yt+tl*.16, x+sw, b.yt+tl*.46, .5), 'main', edge='low', form='tube', on=m)
+    else: cv.paint(box(x-sw, b.yt+tl*.1, x+sw, b.yt+tl*.5), 'main', edge='none', form='tube', on=m) if p.female else None
+    cv.paint(capsule((x-sw, b.yt), (x+sw, b.yw-tl*.2), max(.8, b.H*.022)), 'leather', edge='none' if b.H<40 else 'low', on=m)
+    y = b.yw-tl*.16
+    kilt = [(x-sw*.86, y), (x+sw*.86, y), (b.cx+sw*1.05, b.yw+tl*.42), (b.cx+sw*.55, b.yw+tl*.52), (b.cx+sw*.2, b.yw+tl*.42), (b.cx-sw*.2, b.yw+tl*.54), (b.cx-sw*.6, b.yw+tl*.42), (b.cx-sw*1.05, b.yw+tl*.5)]
+    k = cv.paint(polygon(kilt, .8), 'main', form='tube')
+    for f in (-.5, .1, .55):
+        if b.H>40: cv.paint(capsule((x+f*sw*.8, y+4), (b.cx+f*sw, b.yw+tl*.5), .62), 'main', flat=max(1, cv.k//2-1), edge='none', cast=0, on=k)
+    if b.H>26: cv.paint(box(x-sw*.9, y-b.H*.02, x+sw*.9, y+b.H*.02+.5), 'leather', edge='low', form='tube')
+    if b.H>26: cv.paint(ellipse(x, y, b.H*.026, b.H*.028), 'trim', edge='low')
+
+_FRONT = dict(tunic=_tunic, coat=_coat, robe=_robe, dress=_apron, plate=_plate, bare=_bare)
 
 def _bones(cv, b, x, sw, yt, yw):
     "Spine, ribs and pelvis over darkness"
-    m = cv.paint(polygon([(x-sw*.9, yt+1), (x+sw*.9, yt+1), (x+sw*.5, yw), (x-sw*.5, yw)], .8), 'ink', flat=1)
-    cv.paint(capsule((x, yt), (x, yw), max(.6, b.H*.017)), 'skin', edge='none', cast=0)
-    step = max(2, round(b.H*.045))
-    for y in range(b.yt+1, int(yw-step), step): cv.paint(capsule((x-sw*.8, y+.5), (x+sw*.8, y+.5), max(.55, b.H*.014)), 'skin', edge='none', cast=0)
-    cv.paint(ellipse(x, yw-.5, sw*.72, max(1.2, b.H*.035)), 'skin', edge='low')
-    return m
+    tl, t = yw-yt, max(.55, b.H*.013)
+    if b.n<2.6: m = cv.paint(polygon([(x-sw*.9, yt+1), (x+sw*.9, yt+1), (x+sw*.5, yw), (x-sw*.5, yw)], .8), 'ink', flat=1)
+    else: m = cv.paint(ellipse(x, yt+tl*.34, sw*.8, tl*.36), 'ink', flat=1)
+    cv.paint(capsule((x, yt-1), (x, yw), t*1.3), 'skin', edge='low', cast=0)
+    for i in range(6):
+        y = yt+2+i*max(2, round(b.H*.042))
+        r = sw*.78*np.sqrt(max(.12, 1-((y-yt-tl*.34)/(tl*.42))**2))
+        if y<yt+tl*(.66 if b.n>=2.6 else .8): cv.paint(chain([(x-r, y-t), (x, y+t), (x+r, y-t)], t), 'skin', edge='none', cast=0)
+    if b.n>=2.6: cv.paint(capsule((x-sw*.9, yt+1.5), (x+sw*.9, yt+1.5), t*1.3), 'skin', edge='low')
+    cv.paint(ellipse(x, yw-1, sw*.62, max(1.2, b.H*.03))-ellipse(x, yw+b.H*.012, sw*.16, max(.5, b.H*.015)), 'skin', edge='low')
+
+def _seen(cv, name): return cv.mat==cv.names[name]
 
 # %% ../nbs/15_sources.ipynb #e32726d9
 def draw_arm(cv, p, b, deg, side):
     "One arm, from shoulder to hand; returns the hand's place"
     al = (b.yw-b.yt)*np.interp(b.n, [2, 3, 4.2], [.82, .95, 1.08])
-    sx, sy = b.x+side*(b.sw+b.ra*.25), b.yt+b.ra+(0 if b.H<24 else 1)
+    slope = b.n>2.6
+    sx, sy = b.x+side*(b.sw+b.ra*(-.15 if slope else .25)), b.yt+b.ra+(0 if b.H<24 else 1)+slope*(b.yw-b.yt)*.06
     bend = 24 if abs(deg)<60 else 10
     ex, ey = _polar(sx, sy, deg-(0 if side>0 else bend*.2), al*.5)
     hx, hy = _polar(ex, ey, deg+bend*(1 if side>0 else .8), al*.5)
     thin = p.dress=='bones'
     r = b.ra*(.6 if thin else 1)
     sleeve = dict(plate='metal', bare='skin', bones='skin').get(p.dress, 'main')
-    cv.paint(capsule((sx, sy), (ex, ey), r*1.05, r)|capsule((ex, ey), (hx, hy), r, r*(1.25 if p.dress=='robe' else .9)), sleeve, lift=0 if side<0 else 0)
+    cv.paint(capsule((sx, sy), (ex, ey), r*1.12, r)|capsule((ex, ey), (hx, hy), r, r*(1.35 if p.dress=='robe' else .85)), sleeve)
     if p.dress=='plate' and b.H>20: cv.paint(ellipse(sx-side*.2, sy-b.ra*.2, b.ra*1.55, b.ra*1.35), 'trim' if b.H>40 and p.cape else 'metal')
-    if p.dress in ('tunic', 'coat') and b.H>40: cv.paint(capsule((ex*.4+hx*.6, ey*.4+hy*.6), (hx, hy), r*1.08), 'leather', edge='low', cast=0)
+    if p.dress=='robe' and b.H>40: cv.paint(capsule((ex*.2+hx*.8, ey*.2+hy*.8), (hx, hy), r*1.42), 'trim', edge='low', cast=0)
+    if p.dress in ('tunic', 'coat', 'bare') and b.H>40: cv.paint(capsule((ex*.4+hx*.6, ey*.4+hy*.6), (hx, hy), r*1.08), 'leather', edge='low', cast=0)
     hand = (hx, hy)
     b.hands.append(hand)
     return hand
@@ -526,9 +613,10 @@ def draw_cape(cv, p, b, pose):
     w, yb = b.sw*1.12+b.H*.03, b.gy-round(b.H*.08)
     cx, k = b.cx-pose.lag*2, b.H*.05
     pts = [(b.x-b.sw*.8, b.yt-1), (b.x+b.sw*.8, b.yt-1), (cx+w*.9, yb-k), (cx+w*.4, yb+1), (cx-w*.1, yb-k*.6), (cx-w*.6, yb+1), (cx-w*1.35-pose.lag, yb-k*.5)]
-    m = cv.paint(polygon(pts, .8), 'trim' if p.dress in ('tunic', 'bare', 'bones') and abs(p.mats['trim'].l-p.mats['main'].l)>.15 and p.mats['trim'].c>.05 else 'second', lift=-1)
+    mat = 'trim' if p.dress in ('tunic', 'bare', 'bones') and abs(p.mats['trim'].l-p.mats['main'].l)>.15 and p.mats['trim'].c>.05 else 'second' if p.dress!='plate' else 'main'
+    m = cv.paint(polygon(pts, .8), mat, lift=-1, form='tube')
     if b.H>40:
-        for f in (-.7, .55): cv.paint(capsule((b.x+f*b.sw, b.yt+4), (cx+f*w, yb), .7), 'second', flat=1, edge='none', cast=0, on=m&_seen(cv, 'second'))
+        for f in (-.7, .55): cv.paint(capsule((b.x+f*b.sw, b.yt+4), (cx+f*w, yb), .7), mat, flat=1, edge='none', cast=0, on=m)
 
 # %% ../nbs/15_sources.ipynb #fc3884a5
 _EYES = {6: ['k', 'k'], 11: ['k', 'i'], 13: ['kk', 'wi'], 16: ['kk', 'wi', 'wi'], 20: ['kkk', 'wik', 'wi.'], 24: ['kkk.', 'wikk', 'wiik', '.ii.']}
@@ -542,6 +630,7 @@ def draw_face(cv, p, b, pose):
         for s in (-1, 1): cv.paint(polygon([(x+s*hw*.4, y+hh*.02), (x+s*hw*.74, y-hh*.14), (x+s*hw*.42, y+hh*.2)], .4), 'skin', edge='low', cast=0)
     turn, gap = round(hw*.09), max(1, round(hw*.12))
     rows = _EYES[max(k for k in _EYES if k<=hh)]
+    if hh<13 and p.mats['skin'].l<.6: rows = ['w', 'k'] # dark on dark would not read
     w, ey = len(rows[0]), int(round(y+hh*.02))
     lx, rx = int(b.x+turn-gap-w), int(b.x+turn+gap)
     key = dict(k=('ink', 1), i=('iris', -2), w=('white', -2))
@@ -585,10 +674,11 @@ def draw_hair(cv, p, b, pose):
     bangs = dict(short=[(-.5, -.3), (-.44, .02), (-.24, -.14), (-.05, .0), (.16, -.16), (.36, -.02), (.5, -.3)],
                  long=[(-.5, -.3), (-.46, .2), (-.3, -.06), (.0, -.12), (.3, -.2), (.46, .1), (.52, -.3)]).get(p.hair, [(-.5, -.3), (-.46, .14), (-.28, -.1), (-.1, -.02), (.12, -.18), (.38, .06), (.52, -.3)])
     if p.hair!='mohawk': hair = hair|polygon([(x+u*hw, y+v*hh) for u, v in bangs], .3)
+    if p.hat in ('hood', 'bandana', 'cap', 'feather', 'straw', 'wizard'): hair = hair&ellipse(x, y-hh*.02, hw*.55, hh*(.58 if p.hat=='hood' or p.hair not in ('bob', 'long') else .9))
     m = cv.paint(hair, 'hair', bevel=.8, edge='low' if b.H<24 else 'all', cast=1)
-    if hh>=12: # the shine that says hair
+    if hh>=12 and p.hat in ('none', 'circlet', 'headband', 'mask'): # the shine that says hair
         cv.paint(capsule((x-hw*.26, y-hh*.3), (x+hw*.06, y-hh*.38), max(.6, hh*.035)), 'hair', flat=cv.k, edge='none', cast=0, on=m)
-    if p.hair=='bun': cv.paint(ellipse(x-hw*.12, y-hh*.6, hw*.22, hh*.2), 'hair')
+    if p.hair=='bun' and p.hat in ('none', 'circlet', 'headband', 'mask'): cv.paint(ellipse(x-hw*.12, y-hh*.6, hw*.22, hh*.2), 'hair')
 
 def draw_back_hair(cv, p, b, pose):
     "What falls behind the body"
@@ -665,8 +755,8 @@ def _axis(hand, deg):
     ux, uy = np.sin(a), -np.cos(a)
     return lambda u, v=0: (hand[0]+u*ux-v*uy, hand[1]+u*uy+v*ux)
 
-def draw_weapon(cv, name, hand, deg, H, magic=True):
-    "One weapon held at `hand`, pointing to `deg` (0 up, 90 forward)"
+def draw_weapon(cv, name, hand, deg, H, floor=1e9):
+    "One weapon held at `hand`, pointing to `deg` (0 up, 90 forward); a shaft ends at the floor"
     at = _axis(hand, deg)
     w = max(1.05, H*.024)
     if name in ('sword', 'dagger'):
@@ -679,7 +769,7 @@ def draw_weapon(cv, name, hand, deg, H, magic=True):
     if name=='bow': return _bow(cv, at, H)
     n = dict(staff=.62, spear=.72, fork=.62, axe=.42, hammer=.4, mace=.36, wand=.26, lantern=.12)[name]*H
     back = dict(staff=.42, spear=.45, fork=.4).get(name, .12)*H
-    wide = max(.8, w*.75)
+    back, wide = min(back, max(floor-hand[1]-1, H*.1)), max(.8, w*.75)
     cv.paint(capsule(at(-back), at(n), wide), 'wood' if name!='lantern' else 'leather')
     r = max(1.6, H*.055)
     if name in ('staff', 'wand'):
@@ -701,8 +791,10 @@ def draw_weapon(cv, name, hand, deg, H, magic=True):
 def _bow(cv, at, H):
     "A bow with its string, one thin line"
     n = H*.36
-    cv.paint(chain([at(-n*.1, -n), at(n*.24, -n*.62), at(n*.36, 0), at(n*.24, n*.62), at(-n*.1, n)], max(.85, H*.022)), 'wood')
-    cv.line(at(-n*.1, -n), at(-n*.1, n), 'white', 2)
+    arc = [at(n*(.42-.5*abs(u)**2.2), n*u) for u in np.linspace(-1, 1, 9)]
+    cv.paint(chain(arc, max(.8, H*.016)), 'wood')
+    cv.paint(chain(arc[3:6], max(.9, H*.024)), 'leather', edge='low')
+    cv.line(at(-n*.1, -n), at(-n*.1, n), 'white', cv.k-1)
 
 def draw_lantern(cv, hand, H):
     "A lamp that hangs from the fist"
@@ -777,7 +869,7 @@ def draw_person(cv, p, pose, H, cx, gy):
     draw_hand(cv, p, b, left, -1)
     if pose.smear and p.weapon in ('sword', 'axe', 'hammer', 'dagger', 'mace', 'spear', 'fork'): draw_smear(cv, (b.x+b.sw, b.yt+b.ra), pose.smear, H)
     right = draw_arm(cv, p, b, pose.arms[1], 1)
-    if p.weapon!='none': draw_weapon(cv, p.weapon, right, 0 if p.weapon=='lantern' else 90 if p.weapon=='bow' else pose.weapon if p.weapon not in ('staff', 'spear', 'fork') or pose.smear else pose.weapon*.3, H)
+    if p.weapon!='none': draw_weapon(cv, p.weapon, right, 0 if p.weapon=='lantern' else 90 if p.weapon=='bow' else pose.weapon if p.weapon not in ('staff', 'spear', 'fork') or pose.smear else pose.weapon*.3, H, gy)
     draw_hand(cv, p, b, right, 1)
     return b
 
@@ -847,14 +939,14 @@ def _crown(cv, x, y, w, H):
 def draw_bat(cv, c, pose, H, cx, gy):
     "Leathery wings around a ball of fur"
     flap = np.sin(2*np.pi*pose.t)
-    y, r = gy-H*.42-round(H*.05*flap), H*.2
+    y, r = gy-H*.42-round(H*.05*flap), H*.255
     for s in (-1, 1):
         up = .30*flap+.08
         P = lambda u, v: (cx+s*(r*.6+u*H), y-v*H)
-        wing = polygon([P(0, .08), P(.16, .18+up*.7), P(.3, .16+up), P(.56, .02+up*.9), P(.46, -.12+up*.35), P(.38, -.02+up*.25), P(.28, -.19+up*.1), P(.2, -.06), P(.08, -.16)], .4)
+        wing = polygon([P(0, .12), P(.14, .24+up*.7), P(.28, .2+up), P(.52, .02+up*.9), P(.43, -.16+up*.35), P(.35, -.03+up*.25), P(.26, -.25+up*.1), P(.19, -.08), P(.06, -.2)], .4)
         cv.paint(wing, 'dark', lift=0 if s<0 else -1)
-        for q in (P(.38, -.02+up*.25), P(.2, -.06)): cv.paint(capsule(P(.2, .14+up*.7), q, max(.5, H*.012)), 'body', edge='none', cast=0, lift=1)
-        cv.paint(chain([P(0, .08), P(.16, .18+up*.7), P(.3, .16+up), P(.56, .02+up*.9)], max(.8, H*.022)), 'body', edge='none', cast=0)
+        for q in (P(.36, -.05+up*.25), P(.2, -.1)): cv.paint(capsule(P(.19, .18+up*.7), q, max(.5, H*.012)), 'body', edge='none', cast=0, lift=1)
+        cv.paint(chain([P(0, .12), P(.14, .24+up*.7), P(.28, .2+up), P(.52, .02+up*.9)], max(.8, H*.022)), 'body', edge='none', cast=0)
     for s in (-1, 1): cv.paint(polygon([(cx+s*r*.15, y-r*.6), (cx+s*r*.75, y-r*1.9), (cx+s*r*.95, y-r*.3)], .4), 'body')
     for s in (-1, 1): cv.paint(capsule((cx+s*r*.4, y+r*.8), (cx+s*r*.42, y+r*1.25), max(.8, H*.025)), 'dark')
     m = cv.paint(ellipse(cx, y, r*1.12, r*1.05), 'body')
@@ -1269,6 +1361,139 @@ def draw_fruit(cv, c, pose, H, cx, gy):
     cv.paint(polygon([(cx+H*.04, top-H*.02), (cx+H*.14, top-H*.14), (cx+H*.34, top-H*.12), (cx+H*.2, top+H*.02)], .4), 'leaf', cast=0)
     cv.paint(ellipse(cx-H*.2, gy-H*(.52 if q<=.22 else .4), max(.9, H*.05), max(1.2, H*.09), 25), 'white', flat=cv.k, edge='none', cast=0, on=m)
 
+# %% ../nbs/15_sources.ipynb #b2c99187
+_TINY = {c: (m, lev) for m, cs in dict(skin='dsS', hair='jhH', main='nmM', second='vcC', leather='bbB', trim='ttT', metal='feE', magic='ggG', wood='owO', straw='yyY', goldm='qqQ').items()
+         for lev, c in reversed(list(enumerate(cs, 1)))}
+_TINY.update(k=('ink', 1), W=('white', -1), i=('iris', -1), u=('white', 2))
+
+_HEAD = ['..SSss..', '.SSssss.', 'SSssssss', 'dsssssss', 'dsskssks', 'dsskssks', '.ddssss.']
+_HAIRS = dict(
+    short=['..hHHh..', '.hHHhhh.', 'hHhhhhhj', 'hhhsjssj', 'h.......'],
+    spiky=['h.hHh.h.', '.hHHhhhj', 'hHHhhhhj', 'hhsjshsj', 'h.......'],
+    long=['..hHHh..', '.hHHhhh.', 'hHhhhhhj', 'hhsssjsj', 'hh.....j', 'hh.....j', 'hh.....j', 'hj.....j'],
+    bob=['..hHHh..', '.hHHhhh.', 'hHhhhhhj', 'hhhhsshj', 'hh.....j', 'hh.....j', '.j......'],
+    tail=['..hHHh..', '.hHHhhh.', 'hHhhhhhj', 'hhhsssjj', 'h.......'],
+    braid=['..hHHh..', '.hHHhhh.', 'hHhhhhhj', 'hhssssjj', 'hh.....j', 'h......j', 'h......j', 'j......j'],
+    bun=['..hHHh..', '.hHHhhh.', 'hHhhhhhj', 'hhhhssjj', 'h.......'],
+    mohawk=['..hHhh..', '..hHh...', '..hh....'], bald=[])
+_HATS = dict( # (rows above the head, text)
+    wizard=(1, 1, ['..mmm.....', '...Mmn....', '..MMmmn...', '..tttttt..', 'MMmmmmmmnn']),
+    helm=(0, 0, ['..EEee..', '.EEeeef.', 'EEeeeeff', 'Eeeeeeff', 'ekkgkkgk', 'eeefkeff', '.eefkef.']),
+    plumed=(1, 1, ['..ttT.....', '.tTEEee...', 'tTEEeeef..', 'tEEeeeeff.', 'tEeeeeeff.', '.ekkgkkgk.', '.eeefkeff.', '..eefkef..']),
+    helm2=(0, 0, ['..EEee..', '.EEeeef.', 'EEeeeeff', 'fffffff.']),
+    horned=(1, 1, ['W........u', 'W..EEee..u', 'uWEEeeefWu', '.EEeeeeff.', '.tttttttt.']),
+    hood=(0, 0, ['.CCccc..', 'CCcccccv', 'Cccvvvvv', 'Ccvkkkkv', 'ccv.....', 'ccv.....', 'vcv....v']),
+    straw=(0, 1, ['...YYyy...', '..YYyyyy..', '..mmmmmm..', 'YYyyyyyyyy']), cap=(0, 0, ['..MMmm..', '.MMmmmmn', 'Mmmmmmmnnn']),
+    feather=(1, 1, ['TT........', '.tTMMmm...', '..MMmmmm..', '.Mmmmmmmnn']), bandana=(0, 1, ['...MMmm...', '..MMmmmm..', '.mmmmmmmn.', 'nn........', 'n.........']),
+    headband=(2, 0, ['', '', '', '', 'mmmmmmmn']), mask=(0, 0, ['', '', '', 'mmmmmmmn', '', '', '.cccccc.']), circlet=(0, 0, ['', '', 'ttttTgtt']),
+    crown=(1, 0, ['q..Q..q.', 'qqQQqqqq', 'qqqgqqgq']), mitre=(1, 0, ['...WW...', '..WttW..', '.WWttWu.', '.WWttWu.']), none=(0, 0, []))
+_DRESSES = dict(
+    tunic=['.mMcmmn.', 'mMmmmmnn', '.Mmmmmn.', '.bbbtbb.'], coat=['.MMcmnn.', 'mMmcmnnn', '.bbtbbb.', '.Mmcnnn.'],
+    robe=['.MMtmnn.', 'mMmtmmnn', '.Mmtmmn.', '.Mmtmmnn', 'MMmtmmnn', 'tttttttt'], dress=['.mMmmmn.', 'mMWWWmnn', '.mWWWun.', 'MmWWuunn', 'tttttttt'],
+    plate=['EEeEeeEf', 'eEEeefef', '.Eeeeff.', '.ccbbcv.'], bare=['.SsbsSd.', 'sSssbsdd', '.bbbtbb.', '.MMmmnn.'], bones=['.SsSsSd.', 's.kskk.d', '.SsSsdd.', '..ksk...'])
+
+def _text(cv, x, y, rows): cv.stamp(x, y, rows, _TINY)
+
+def draw_tiny_person(cv, p, pose, H, cx, gy):
+    "A person of 13 pixels"
+    x, up = cx-4, min(pose.bob, 1)
+    y = gy-13+up
+    if p.cape: _text(cv, x-1, y+7, ['.CCccvv.', 'CCccccvv', 'CCccccvv', 'Ccccccvv', 'Ccccccv.'] if not pose.lag else ['.CCccvv.', 'CCccccv.', 'CCccccv.', 'Ccccccv.', 'Cccccv..'])
+    if p.hair=='tail' and p.hat not in ('helm', 'plumed', 'helm2', 'hood'): _text(cv, x-2, y+2, ['.Hh', 'Hh.', 'h..', 'hj.', '.j.'])
+    if p.dress!='robe':
+        leg = dict(plate='ef', bones='sd', bare='sd').get(p.dress, 'cv')
+        for (fwd, lift), lx in zip(pose.feet, (1, 5)):
+            if p.dress=='bones': lx, leg = lx+(lx>3), leg[:1]
+            dx, lift = int(np.sign(fwd)), int(lift>0)
+            _text(cv, x+lx+dx*(not lift), gy-2-lift, [leg, {'plate': 'ee', 'bones': 's'}.get(p.dress, 'bB')])
+    _text(cv, x, y+7, _DRESSES[p.dress])
+    left = _tiny_arm(cv, p, x, y, pose.arms[0], -1)
+    _text(cv, x, y, _HEAD)
+    if pose.blink: _text(cv, x, y+4, ['dsssssss'])
+    if p.dress=='bones': _text(cv, x, y+4, ['dskkskks', 'dskkskks', '.sdkdkd.'])
+    if p.beard: _text(cv, x, y+6, ['.hhhhhh.', '..hHhh..'] if p.role!='mage' else ['.hhhhhh.', '..hHhh..', '..hHhj..', '...hj...'])
+    if p.hat not in ('helm', 'plumed', 'helm2'):
+        _text(cv, x, y, _HAIRS[p.hair][3 if p.hat in ('hood', 'wizard', 'straw', 'cap') else 0:] if p.hat in ('none', 'circlet', 'headband', 'mask', 'crown') else ['']*3+_HAIRS[p.hair][3:])
+    if p.hair=='bun' and p.hat=='none': _text(cv, x+2, y-1, ['hH'])
+    rise, wide, rows = _HATS[p.hat]
+    _text(cv, x-wide, y-rise, rows)
+    if p.off=='shield': _text(cv, x-1, y+8 if pose.arms[0]>-90 else y+4, ['TTtt', 'TMmt', 'TmMt', '.tt.'])
+    elif p.off=='book': _text(cv, x-1, y+9, ['CCu', 'ccu', 'ccu'])
+    elif p.off=='orb': _text(cv, left[0]-1, left[1]-2, ['GG', 'Gg'])
+    elif p.off=='basket': _text(cv, x-1, y+9, ['O.w', 'Owo', 'woo'])
+    elif p.off=='dagger': _text(cv, left[0]-1, left[1]-2, ['E.', 'Ee', '.b'])
+    elif p.off=='lantern': _text(cv, left[0]-1, left[1]+1, ['bb', 'Gg', 'bb'])
+    right = _tiny_arm(cv, p, x, y, pose.arms[1], 1)
+    _tiny_weapon(cv, p.weapon, right, pose)
+
+def _tiny_arm(cv, p, x, y, deg, side):
+    "Sleeve and hand; returns the hand"
+    sleeve = dict(plate='e', bare='s', bones='s').get(p.dress, 'm' if side<0 else 'n')
+    hand = 'e' if p.dress=='plate' else 's'
+    sx = x if side<0 else x+7
+    far = abs(deg)
+    wide = side>0 and p.weapon in ('staff', 'spear', 'fork', 'bow')
+    if far<58: pts, h = [(0, 8)], (wide, 9)
+    elif far<125: pts, h = [(0, 8), (side, 8)], (2*side, 8)
+    else: pts, h = [(0, 7), (side, 6)], (side, 5)
+    for a, b in pts: _text(cv, sx+a, y+b, [sleeve])
+    _text(cv, sx+h[0], y+h[1], [hand])
+    return sx+h[0], y+h[1]
+
+def _tiny_weapon(cv, name, hand, pose):
+    "Straight and diagonal strokes of three to five pixels"
+    x, y = hand
+    tall = name in ('staff', 'spear', 'fork')
+    deg = 45*round((0 if tall and not pose.smear else pose.weapon)/45)
+    dx, dy = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1))[int(np.clip(deg//45, -1, 4))] if deg>=0 else (-1, -1)
+    at = lambda u, s, v=0: _text(cv, x+u*dx-v*dy, y+u*dy+v*dx, [s])
+    n = 3 if (dx, dy)==(1, 0) or pose.arms[1]>60 else 4
+    if name in ('sword', 'dagger'):
+        n = n if name=='sword' else 2
+        at(0, 's' if n>2 else 'b'); at(1, 't')
+        for u in range(2, n+1): at(u, 'E')
+        if n>2: at(1, 't', 1); at(1, 't', -1)
+    elif tall:
+        for u in range(-3 if dy==-1 and not dx else -1, n+1): at(u, 'w')
+        if name=='staff': _text(cv, x+(n+1)*dx, y+(n+1)*dy-1, ['Gg', 'gg'])
+        else: at(n, 'E'); at(n+1, 'E')
+        if name=='fork': at(n, 'e', 1); at(n, 'e', -1); at(n+1, 'e', 1); at(n+1, 'e', -1)
+        at(0, 's')
+    elif name in ('axe', 'hammer', 'mace', 'wand'):
+        for u in range(-1, n): at(u, 'w')
+        if name=='wand': at(n, 'G')
+        elif name=='mace': _text(cv, x+(n-1)*dx, y+(n-1)*dy-1, ['Ee', 'ef'])
+        else:
+            _text(cv, x+(n-1)*dx-(dx<0), y+(n-1)*dy-1, ['Ee.', 'EEe', '.ef'] if name=='axe' else ['Eee', 'eef'])
+        at(0, 's')
+    elif name=='bow':
+        _text(cv, x, y-3, ['O..', '.w.', '..w', '..w', '..w', '.w.', 'o..'])
+        cv.line((x+.5, y-1.5), (x+.5, y+2.5), 'white', 2); _text(cv, x, y, ['s'])
+    elif name=='lantern': _text(cv, x, y+1, ['bb', 'Gg', 'bb'])
+
+# %% ../nbs/15_sources.ipynb #39620a97
+_BEAST_KEY = dict(b=('body', 2), B=('body', 3), x=('body', 1), d=('dark', 2), D=('dark', 3), e=('dark', 1), l=('belly', 2), L=('belly', 3), k=('ink', 1), W=('white', -1), i=('iris', -1),
+                  a=('accent', 2), w=('bone', 2), V=('bone', 3), m=('mouth', 2), s=('second', 2), o=('wood', 2))
+_CRITTERS = dict(
+    bat=(['d...b....b...d', 'dD..Bb..bx..Dd', 'dDd.BBbbbx.dDd', '.dDdBbbbbxdDd.', '.ddDbWkbWkDdd.', '..d.bbbbbx.d..', '....xWxxWx....', '.....x..x.....'],
+         ['....b....b....', '....Bb..bx....', '..ddBBbbbxdd..', '.dDDBbbbbxDDd.', 'dDddbWkbWkddDd', 'dd.dbbbbbxd.dd', 'd...xWxxWx...d', '.....x..x.....']),
+    dragon=(['.d......w.....', 'dDd.....Vb....', 'dDDd...aBBbb..', 'dDDDd..aBkbbb.', 'edDDDdabbbbxbm', '.edddbaBbl.WW.', 'a....aBBbll...', 'ab..aBBbbll...', '.bb.BBbbbll...', '..bbbbbbbl....', '...bbxbbx.....', '...Bb..Bb.....'],
+            ['........w.....', '........Vb....', '.......aBBbb..', '.......aBkbbb.', 'dddd..abbbbxbm', 'dDDDdbaBbl.WW.', 'edDDDaBBbll...', 'aedDdBBbbll...', '.bbdBBbbbll...', '..bbbbbbbl....', '...bbxbbx.....', '...Bb..Bb.....']),
+    beast=(['..........b.x.', '.........xBbb.', 'b........BbBkb', 'Bb.BBBBBBBBbbk', '.bBBbbbbbbbll.', '..bbbbbbbbl...', '..bxblllbbx...', '..bx.d..bx.d..', '..lx.d..lx.d..'],
+           ['..........b.x.', 'b........xBbb.', 'bb.......BbBkb', '.b.BBBBBBBBbbk', '.bBBbbbbbbbll.', '..bbbbbbbbl...', '..bxblllbbx...', '.bx..d.bx..d..', '.lx.d..lx.d...']),
+    stout=(['.......d.d....', '...ddBdBdbx...', '..dBBBBBBBbxb.', '.BBBbbbbbbBkb.', 'xBbbbbbbbbbblm', '.bbbbbbbbbbWl.', '.bbxbllllbbx..', '..bx.d..bx.d..', '..kk.k..kk.k..'],
+           ['.......d.d....', '...ddBdBdbx...', '..dBBBBBBBbxb.', '.BBBbbbbbbBkb.', 'xBbbbbbbbbbblm', '.bbbbbbbbbbWl.', '.bbxbllllbbx..', '.bx..dbx...d..', '.kk.k.kk..k...']))
+
+def tiny(name, draw):
+    "The hand-set version of a creature, for sizes that the drawn one does not reach"
+    def f(cv, c, pose, H, cx, gy):
+        if cv.k>3: return draw(cv, c, pose, H, cx, gy)
+        rows = _CRITTERS['stout' if name=='beast' and .4<=c.traits['a']<.8 else name][int(2*pose.t)%2]
+        off = round(np.sin(2*np.pi*pose.t)) if name=='bat' else 1 if _lunge(pose, 16)>1 else 0
+        cv.stamp(cx-7+(off if name!='bat' else 0), gy-len(rows)-(off if name=='bat' else 0), rows, _BEAST_KEY)
+        if name=='beast' and c.traits['a']>=.8: cv.stamp(cx+off, gy-len(rows)-3, ['w..w.w..w', 'ww.w.w.ww', '.www.www.'], _BEAST_KEY)
+    return f
+
 # %% ../nbs/15_sources.ipynb #0eb52257
 ANIMATIONS = ('idle', 'walk', 'attack', 'greet')
 _SWING = dict(t=[0, .18, .34, .46, .62, .8, 1], arm=[22, 120, 165, 95, 38, 30, 22], weapon=[28, -35, -62, 98, 140, 80, 28], lean=[0, -.03, -.04, .07, .06, .02, 0], other=[-14, -30, -45, 30, 20, 0, -14])
@@ -1291,7 +1516,7 @@ def pose_at(name:str, t:float, H:float)->Pose:
 
 # %% ../nbs/15_sources.ipynb #f63a20ee
 _FOLK_EXTRA = dict(straw=Mat(.8, .11, 85), goldm=Mat(.78, .14, 82, gain=1), fruit=Mat(.6, .18, 28))
-_CREATURES = dict(slime=draw_slime, bat=draw_bat, ghost=draw_ghost, mushroom=draw_mushroom, beast=draw_beast, bird=draw_bird, dragon=draw_dragon)
+_CREATURES = dict(slime=draw_slime, bat=tiny('bat', draw_bat), ghost=draw_ghost, mushroom=draw_mushroom, beast=tiny('beast', draw_beast), bird=draw_bird, dragon=tiny('dragon', draw_dragon))
 _ITEMS = dict(sword=draw_sword, potion=draw_potion, shield=draw_shield, chest=draw_chest, gem=draw_gem, key=draw_key, book=draw_book, crown=draw_crown, fruit=draw_fruit)
 _GLASS = dict(glass=Mat(.82, .04, 220, gain=.9), fruit=Mat(.6, .18, 28))
 KINDS = (*ROLES, *_CREATURES, *_ITEMS)
@@ -1301,7 +1526,7 @@ def design(seed:int, kind:str):
     "What a seed stands for: a function that draws it, and its materials"
     if kind in ROLES:
         p = person(seed, kind)
-        return lambda cv, pose, H, cx, gy: draw_person(cv, p, pose, H, cx, gy), {**p.mats, **_FOLK_EXTRA}
+        return lambda cv, pose, H, cx, gy: (draw_tiny_person if cv.k==3 else draw_person)(cv, p, pose, H, cx, gy), {**p.mats, **_FOLK_EXTRA}
     base = _HIDES.get(kind) or (['crimson', 'ochre', 'rose', 'venom', 'purple', 'rust'] if kind=='fruit' else list(DYES))
     c, draw = thing(kind, seed, base), {**_CREATURES, **_ITEMS}[kind]
     return lambda cv, pose, H, cx, gy: draw(cv, c, pose, H, cx, gy), {**c.mats, **_GLASS}
