@@ -167,5 +167,7 @@ def loaders(
 )->DataLoaders:
     "fastai loaders over pools"
     if not pools or not valid: raise SpriteDXError('training needs a training pool and a validation pool; render them with spritedx.batches.render_pool')
-    mk = lambda b: DataLoader(b, bs=None, num_workers=0, n_inp=1, device=device)
-    return DataLoaders(mk(Batches(pools, bs, n, seed)), mk(Batches(valid, bs, augment=False)), device=device)
+    mk = lambda b: DataLoader(b, bs=None, num_workers=0, device=device)
+    dls = DataLoaders(mk(Batches(pools, bs, n, seed)), mk(Batches(valid, bs, augment=False)), device=device)
+    dls.n_inp = 1 # the loss gets the truth and the corrupted frame
+    return dls

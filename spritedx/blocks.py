@@ -25,7 +25,7 @@ class ResBlock(nn.Module):
     "x + conv(act(conv(act(x)))), the identity at the start"
     def __init__(self, nf, nt=0):
         super().__init__()
-        self.c1,self.c2,self.act = conv(nf, nf),conv(nf, nf, zero=True),nn.SiLU()
+        self.c1,self.c2,self.act = conv(nf, nf),conv(nf, nf, zero=True),nn.ReLU()
         self.time = nn.Linear(nt, 2*nf) if nt else None
     def forward(self, x, t=None):
         h = self.c1(self.act(x))
@@ -35,8 +35,8 @@ class ResBlock(nn.Module):
         return x+self.c2(self.act(h))
 
 # %% ../nbs/20_blocks.ipynb #617d4dd7
-def down(ni, nf): return nn.Sequential(nn.PixelUnshuffle(2), conv(ni*4, nf, 1))
-def up(ni, nf): return nn.Sequential(conv(ni, nf*4, 1), nn.PixelShuffle(2))
+def down(ni, nf): return nn.Conv2d(ni, nf, 2, stride=2)
+def up(ni, nf): return nn.ConvTranspose2d(ni, nf, 2, stride=2)
 
 # %% ../nbs/20_blocks.ipynb #c431f0f1
 class Attention(nn.Module):

@@ -436,7 +436,7 @@ def _texture(g, d, pitch):
     elif g.random()<.7: out.append(('noise', dict(sigma=g.uniform(*d.noise)*_pick(g, 1, 1, 2), blotch=_pick(g, 1, 1, 2))))
     return out
 
-def _grade(g): return [('tone', dict(gamma=g.uniform(.9, 1.1), exposure=g.uniform(.95, 1.05), cast=g.uniform(0, .02), drift=g.uniform(0, .03)))] if g.random()<.3 else []
+def _grade(g): return [('tone', dict(gamma=g.uniform(.94, 1.06), exposure=g.uniform(.97, 1.03), cast=g.uniform(0, .015), drift=g.uniform(0, .03)))] if g.random()<.15 else []
 
 def _code(g, d):
     k = g.random()
