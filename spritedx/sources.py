@@ -10,10 +10,10 @@ __all__ = ['SKIN', 'HAIR', 'DYES', 'METAL', 'MAGIC', 'ROLES', 'ANIMATIONS', 'KIN
            'tidy', 'outlined', 'render', 'trim', 'scheme', 'Person', 'Pose', 'person', 'Body', 'body_of', 'draw_legs',
            'trunk_of', 'draw_torso', 'draw_arm', 'draw_hand', 'draw_cape', 'draw_face', 'draw_beard', 'draw_hair',
            'draw_back_hair', 'draw_hat', 'draw_weapon', 'draw_lantern', 'draw_off', 'line', 'draw_smear', 'draw_person',
-           'Thing', 'thing', 'eyes', 'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_beast', 'draw_bird',
-           'draw_dragon', 'draw_sword', 'draw_potion', 'draw_shield', 'draw_chest', 'draw_gem', 'draw_key', 'draw_book',
-           'draw_crown', 'draw_fruit', 'draw_tiny_person', 'tiny', 'pose_at', 'design', 'shades', 'fit', 'make_clip',
-           'make_sprite', 'with_particles', 'procedural', 'catalogue']
+           'held', 'Thing', 'thing', 'eyes', 'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_beast',
+           'draw_bird', 'draw_dragon', 'draw_sword', 'draw_potion', 'draw_shield', 'draw_chest', 'draw_gem', 'draw_key',
+           'draw_book', 'draw_crown', 'draw_fruit', 'draw_tiny_person', 'tiny', 'pose_at', 'design', 'shades', 'fit',
+           'make_clip', 'make_sprite', 'with_particles', 'procedural', 'catalogue']
 
 # %% ../nbs/15_sources.ipynb #409bf21e
 from collections.abc import Callable
@@ -382,7 +382,7 @@ def person(
     g = rng('person', role, seed)
     s, skin, hair = scheme(g), _pick(g, list(SKIN), [3, 4, 4, 3, 3, .5, .3, .3]), _pick(g, list(HAIR))
     magic = MAGIC[_pick(g, list(MAGIC))]
-    metal = METAL[_pick(g, ['steel', 'silver', 'bronze', 'gold', 'dusk'], [5, 2, 1.5, 1, 1.5])]
+    metal = METAL[_pick(g, ['steel', 'silver', 'bronze', 'gold', 'dusk'], [5, 2.5, .7, 1, 1.5])]
     mats = dict(skin=Mat(*SKIN[skin], gain=.5, top=.12), hair=Mat(*HAIR[hair], gain=.75), main=Mat(*s['main']), second=Mat(*s['second']),
                 trim=Mat(*s['trim'], gain=.8), metal=Mat(*metal, gain=1, top=.26), leather=Mat(*_pick(g, [(.46, .075, 52), (.4, .05, 40), (.55, .08, 62)])),
                 wood=Mat(.5, .08, 58), white=Mat(.94, .012, 250, gain=.5), ink=Mat(.24, .04, 285, gain=.2), iris=Mat(*_pick(g, [(.5, .14, 255), (.52, .11, 150), (.45, .09, 55), (.5, .15, 305)])),
@@ -606,6 +606,8 @@ def draw_hand(cv, p, b, hand, side):
     "The fist, over what it holds"
     mat = 'metal' if p.dress=='plate' and b.H>20 else 'skin'
     cv.paint(ellipse(*hand, max(b.ra*(.8 if p.dress=='bones' else 1.05), 1.05), max(b.ra*(.8 if p.dress=='bones' else 1.05), 1.05)), mat, edge='all' if b.H>20 else 'low', cast=0)
+    if b.H>56: # knuckles
+        for i in range(2 if b.H<90 else 3): cv.stamp(int(hand[0]-b.ra*.1), int(hand[1]-b.ra*.5)+2*i-(b.H<90)+1, ['s'*max(1, int(b.ra*.45))], {'s': (mat, max(1, cv.k-4))})
 
 def draw_cape(cv, p, b, pose):
     "Behind everything, trailing"
@@ -624,7 +626,8 @@ _EYES = {6: ['k', 'k'], 11: ['k', 'i'], 13: ['kk', 'wi'], 16: ['kk', 'wi', 'wi']
 def draw_face(cv, p, b, pose):
     "Head, eyes and, where there is room, nose, mouth and brows"
     x, y, hh, hw = b.x, b.hy, b.hh, b.hw
-    head = ellipse(x, y, hw/2, hh/2).blend(ellipse(x, y+hh*.16, hw*.42, hh*.36), 1)
+    jaw = (.16, .42, .36) if p.dress!='bones' else (.26, .3, .26)
+    head = ellipse(x, y-hh*.06*(p.dress=='bones'), hw/2, hh*(.5 if p.dress!='bones' else .44)).blend(ellipse(x, y+hh*jaw[0], hw*jaw[1], hh*jaw[2]), 1)
     m = cv.paint(head, 'skin', bevel=.85, cast=max(1, round(b.H*.025)))
     if p.ears and b.H>20:
         for s in (-1, 1): cv.paint(polygon([(x+s*hw*.4, y+hh*.02), (x+s*hw*.74, y-hh*.14), (x+s*hw*.42, y+hh*.2)], .4), 'skin', edge='low', cast=0)
@@ -634,10 +637,7 @@ def draw_face(cv, p, b, pose):
     w, ey = len(rows[0]), int(round(y+hh*.02))
     lx, rx = int(b.x+turn-gap-w), int(b.x+turn+gap)
     key = dict(k=('ink', 1), i=('iris', -2), w=('white', -2))
-    if p.dress=='bones':
-        for ex in (lx, rx): cv.stamp(ex, ey, ['k'*max(w, 1+(hh>9))]*max(len(rows)-1, 2), key)
-        if hh>12: cv.stamp(int(b.x+turn), ey+len(rows), ['k'], key); cv.stamp(lx+1, int(y+hh*.34), ['k.k.k.k.k.k.k.k'[:rx-lx]], key)
-        return m
+    if p.dress=='bones': return _skull(cv, b, x, y, hh, hw, turn)
     if pose.blink: rows = ['.'*w]*(len(rows)-1)+['k'*w]
     for ex in (lx, rx): cv.stamp(ex, ey, rows, key)
     if hh>=16:
@@ -646,6 +646,15 @@ def draw_face(cv, p, b, pose):
     if hh>=13 and not p.beard: cv.stamp(int(b.x+turn)-(hh>=16), my, ['s'*(1+(hh>=16))], {'s': ('skin', 0 if hh>=20 else 1)})
     if hh>=18: cv.stamp(int(b.x+turn), ey+len(rows), ['s', 's'][:1+(hh>22)], {'s': ('skin', max(1, cv.k-3))})
     return m
+
+def _skull(cv, b, x, y, hh, hw, turn):
+    "Sockets, nose and teeth"
+    r = max(1.05, hh*.13)
+    for s in (-1, 1): cv.paint(ellipse(x+turn+s*hw*.21, y+hh*.03, r, r*1.1), 'ink', flat=1, edge='none', cast=0)
+    if hh<10: return
+    cv.stamp(int(x+turn), int(y+hh*.17), ['k'] if hh<16 else ['k.k', 'k.k'], {'k': ('ink', 1)})
+    ty, n = int(y+hh*.33), max(2, int(hw*.2))
+    cv.stamp(int(x+turn*.5)-n, ty, ['k.'*n, 'k.'*n][:1+(hh>17)], {'k': ('ink', 1)})
 
 def draw_beard(cv, p, b):
     "Around the jaw, longer on the old"
@@ -674,7 +683,8 @@ def draw_hair(cv, p, b, pose):
     bangs = dict(short=[(-.5, -.3), (-.44, .02), (-.24, -.14), (-.05, .0), (.16, -.16), (.36, -.02), (.5, -.3)],
                  long=[(-.5, -.3), (-.46, .2), (-.3, -.06), (.0, -.12), (.3, -.2), (.46, .1), (.52, -.3)]).get(p.hair, [(-.5, -.3), (-.46, .14), (-.28, -.1), (-.1, -.02), (.12, -.18), (.38, .06), (.52, -.3)])
     if p.hair!='mohawk': hair = hair|polygon([(x+u*hw, y+v*hh) for u, v in bangs], .3)
-    if p.hat in ('hood', 'bandana', 'cap', 'feather', 'straw', 'wizard'): hair = hair&ellipse(x, y-hh*.02, hw*.55, hh*(.58 if p.hat=='hood' or p.hair not in ('bob', 'long') else .9))
+    if p.hat not in ('none', 'circlet', 'headband', 'mask', 'crown'): # nothing may peep out above a hat
+        hair = hair&(ellipse(x, y-hh*.02, hw*.5, hh*.5)|box(x-hw*.6, y+hh*.02, x+hw*.6, y+(hh*.1 if p.hat=='hood' else hh)))
     m = cv.paint(hair, 'hair', bevel=.8, edge='low' if b.H<24 else 'all', cast=1)
     if hh>=12 and p.hat in ('none', 'circlet', 'headband', 'mask'): # the shine that says hair
         cv.paint(capsule((x-hw*.26, y-hh*.3), (x+hw*.06, y-hh*.38), max(.6, hh*.035)), 'hair', flat=cv.k, edge='none', cast=0, on=m)
@@ -701,8 +711,8 @@ def draw_hat(cv, p, b, pose):
         cv.paint(polygon(P((-.43, -.3), (.47, -.3), (.42, -.46), (-.37, -.46)), .4), 'trim', bevel=.6, edge='none', cast=0)
     elif p.hat in ('helm', 'plumed', 'horned', 'helm2'):
         full = p.hat in ('helm', 'plumed')
-        dome = ellipse(x, y-hh*.02, hw*.56, hh*.56)
-        shell = dome if full else dome&box(-99, -99, 9999, y-hh*.06)
+        dome = ellipse(x, y-hh*.06, hw*.54, hh*.54)
+        shell = dome|polygon([(x-hw*.54, y-hh*.06), (x+hw*.54, y-hh*.06), (x+hw*.48, y+hh*.4), (x+hw*.14, y+hh*.58), (x-hw*.2, y+hh*.56), (x-hw*.46, y+hh*.4)], .3) if full else dome&box(-99, -99, 9999, y-hh*.06)
         if p.hat=='plumed': cv.paint(chain([(x+hw*.1, y-hh*.55), (x-hw*.25, y-hh*.82), (x-hw*.65-lag, y-hh*.62), (x-hw*.8-lag*2, y-hh*.1)], hh*.13, hh*.1), 'trim' if p.mats['trim'].c>.05 else 'main')
         cv.paint(shell, 'metal', bevel=.95, edge='all', cast=1)
         if full: _visor(cv, b, x, y, hh, hw)
@@ -742,6 +752,9 @@ def draw_hat(cv, p, b, pose):
 def _visor(cv, b, x, y, hh, hw):
     "Slit, ridge and the spark of eyes behind it"
     sx, t = round(hw*.08), max(1, round(hh*.1))
+    if hh>=14:
+        cv.paint(box(x-hw*.54, y-hh*.1, x+hw*.54, y-.01), 'trim' if cv.mats[cv.names['trim']].gain>.7 else 'metal', lift=1, edge='none', on=_seen(cv, 'metal')&(np.arange(cv.h)[:, None]>y-hh*.2))
+        cv.paint(capsule((x+sx, y-hh*.56), (x+sx, y-hh*.14), .6), 'metal', flat=cv.k, edge='none', cast=1, on=_seen(cv, 'metal'))
     cv.paint(box(x-hw*.36+sx, y+hh*.0, x+hw*.44+sx, y+hh*.0+t+.9, 0), 'ink', flat=1, edge='none', cast=0, on=_seen(cv, 'metal'))
     if hh>=9: cv.paint(box(x+sx-.5, y+hh*.1, x+sx+.6, y+hh*.5), 'ink', flat=1, edge='none', cast=0, on=_seen(cv, 'metal'))
     if hh>=12:
@@ -782,8 +795,10 @@ def draw_weapon(cv, name, hand, deg, H, floor=1e9):
     elif name=='fork':
         for s in (-1, 0, 1): cv.paint(chain([at(n-r*.4), at(n, s*r), at(n+r*1.7, s*r)], max(.75, w*.5)), 'metal', edge='low')
     elif name=='axe':
-        two = H>60
-        for s in ((1, -1) if two else (1,)): cv.paint(polygon([at(n*.72, s*wide), at(n*.66, s*r*2.1), at(n*.9, s*r*2.6), at(n*1.12, s*r*2.1), at(n*.98, s*wide)], .3), 'metal', bevel=.8)
+        for s in (1, -1) if H>60 else (1,):
+            head = polygon([at(n*.76, s*wide), at(n*.64, s*r*1.5), at(n*.58, s*r*2.2), at(n*.7, s*r*2.6), at(n*.9, s*r*2.75), at(n*1.08, s*r*2.5), at(n*1.17, s*r*1.9), at(n*1.02, s*r*1.3), at(n*.95, s*wide)], .3)
+            m = cv.paint(head, 'metal', bevel=.5)
+            if H>30: cv.paint(chain([at(n*.6, s*r*2.15), at(n*.76, s*r*2.5), at(n*.98, s*r*2.5), at(n*1.14, s*r*1.9)], max(.6, r*.28)), 'metal', flat=cv.k, edge='none', cast=0, on=m)
     elif name=='hammer': cv.paint(polygon([at(n*.8, -r*1.7), at(n*.8, r*1.7), at(n*.8+r*1.7, r*1.7), at(n*.8+r*1.7, -r*1.7)], .3), 'metal', bevel=.7)
     elif name=='mace': cv.paint(ellipse(*at(n+r*.5), r*1.15, r*1.15), 'metal')
     elif name=='lantern': draw_lantern(cv, hand, H)
@@ -868,10 +883,37 @@ def draw_person(cv, p, pose, H, cx, gy):
     draw_off(cv, p, left, b)
     draw_hand(cv, p, b, left, -1)
     if pose.smear and p.weapon in ('sword', 'axe', 'hammer', 'dagger', 'mace', 'spear', 'fork'): draw_smear(cv, (b.x+b.sw, b.yt+b.ra), pose.smear, H)
-    right = draw_arm(cv, p, b, pose.arms[1], 1)
-    if p.weapon!='none': draw_weapon(cv, p.weapon, right, 0 if p.weapon=='lantern' else 90 if p.weapon=='bow' else pose.weapon if p.weapon not in ('staff', 'spear', 'fork') or pose.smear else pose.weapon*.3, H, gy)
+    casts, shoots = (pose.name=='attack' and p.weapon in w for w in (('staff', 'wand'), ('bow',)))
+    right = draw_arm(cv, p, b, 86 if shoots and .1<pose.t<.85 else min(pose.arms[1], 128) if casts else pose.arms[1], 1)
+    if p.weapon!='none': draw_weapon(cv, p.weapon, right, held(p, pose, casts), H, gy)
     draw_hand(cv, p, b, right, 1)
+    if casts and .3<pose.t<.9: _spell(cv, b, right, (pose.t-.3)/.6)
+    if shoots and .1<pose.t<.8: _arrow(cv, b, right, pose.t)
     return b
+
+def held(p, pose, casts):
+    "The angle a weapon is held at: a lamp hangs, a bow stands, a shaft hardly leans"
+    if p.weapon in ('lantern', 'bow'): return dict(lantern=0, bow=90)[p.weapon]
+    if casts: return 8 if p.weapon=='staff' else 40
+    return pose.weapon if p.weapon not in ('staff', 'spear', 'fork') or pose.smear else pose.weapon*.3
+
+def _spell(cv, b, hand, u):
+    "A ball of magic that grows, flies off and leaves sparks"
+    x, y, r = hand[0]+b.H*(.16+.3*max(0, u-.3)), hand[1]-b.H*.1, b.H*(.05+.08*min(1, u*2.5))*(1 if u<.8 else .6)
+    ball = ellipse(x, y, r, r)|polygon([(x-r*1.9, y), (x, y-r*.45), (x+r*1.6, y), (x, y+r*.45)])|polygon([(x, y-r*1.7), (x+r*.45, y), (x, y+r*1.7), (x-r*.45, y)])
+    cv.paint(ball, 'magic', edge='none', cast=0)
+    cv.paint(ellipse(x, y, r*.55, r*.55), 'white', flat=cv.k, edge='none', cast=0)
+    for i, (v, w) in enumerate(((-2.2, -1.4), (-2.8, .9), (.4, 2.3))):
+        if u>.3: cv.stamp(int(x+v*r), int(y+w*r), ['m'], {'m': ('magic', -1-i%2)}, bare=True)
+    cv.lights.append((x, y, r*4, cv.mats[cv.names['magic']], .5))
+
+def _arrow(cv, b, hand, t):
+    "On the string, then in the air"
+    x0 = hand[0]-b.H*.16 if t<.5 else hand[0]+b.H*(.05+.5*(t-.5))
+    y, n = hand[1], b.H*.3
+    cv.paint(capsule((x0, y), (x0+n, y), .75), 'wood', edge='none', cast=0)
+    cv.paint(polygon([(x0+n-1, y-max(1.2, b.H*.03)), (x0+n+b.H*.06+1, y), (x0+n-1, y+max(1.2, b.H*.03))]), 'metal', edge='none', cast=0)
+    cv.paint(polygon([(x0, y), (x0-b.H*.04-1, y-b.H*.03-.5), (x0+b.H*.05, y), (x0-b.H*.04-1, y+b.H*.03+.5)]), 'trim', edge='none', cast=0)
 
 # %% ../nbs/15_sources.ipynb #6150eb97
 @dataclass(frozen=True)
