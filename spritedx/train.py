@@ -28,13 +28,17 @@ def save_weights(
     path:Path,
     model:nn.Module, # with a `spec`
     **meta,          # what else to write into the header: record, licence, sources, ...
-)->str:              # hash of the file, 16 hex digits
+)->str:              # hash of the tensors, 16 hex digits
     "Write weights with their spec"
     sd = {k: v.detach().half().contiguous().cpu() for k,v in model.state_dict().items()}
     with atomic_path(path) as t: save_file(sd, t, {'spec': spec_json(model.spec), **{k: str(v) for k,v in meta.items()}})
     return weights_hash(path)
 
-def weights_hash(path:Path)->str: return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+def weights_hash(path:Path)->str:
+    "16 hex digits over the tensors and their names (the header's order is not stable, so the file's bytes are not either)"
+    h = hashlib.blake2b(digest_size=8)
+    for k,v in sorted(load_file(path).items()): h.update(k.encode()+v.numpy().tobytes())
+    return h.hexdigest()
 
 def weights_meta(
     path:Path,
