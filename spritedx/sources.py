@@ -11,10 +11,11 @@ __all__ = ['ANIMATIONS', 'SKIN', 'HAIR', 'DYES', 'METAL', 'MAGIC', 'ROLES', 'HAT
            'Person', 'person', 'Body', 'body_of', 'draw_legs', 'trunk_of', 'draw_torso', 'draw_arm', 'draw_hand',
            'draw_cape', 'draw_face', 'draw_beard', 'draw_hair', 'draw_back_hair', 'Head', 'draw_hat', 'draw_weapon',
            'draw_lantern', 'draw_off', 'line', 'draw_smear', 'draw_person', 'held', 'Thing', 'thing', 'eyes',
-           'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'Breed', 'draw_beast', 'draw_bird', 'draw_dragon',
-           'draw_sword', 'draw_potion', 'draw_shield', 'draw_chest', 'draw_gem', 'draw_key', 'draw_book', 'draw_crown',
-           'draw_fruit', 'draw_tiny_person', 'tiny', 'design', 'make_clip', 'make_sprite', 'with_particles',
-           'procedural', 'catalogue']
+           'draw_slime', 'draw_bat', 'draw_ghost', 'draw_mushroom', 'draw_eye', 'draw_golem', 'draw_spider',
+           'draw_snake', 'Breed', 'draw_beast', 'draw_bird', 'draw_dragon', 'draw_sword', 'draw_potion', 'draw_shield',
+           'draw_chest', 'draw_gem', 'draw_key', 'draw_book', 'draw_crown', 'draw_fruit', 'draw_heart', 'draw_coin',
+           'draw_scroll', 'draw_ring', 'draw_tiny_person', 'tiny', 'design', 'make_clip', 'make_sprite',
+           'with_particles', 'procedural', 'catalogue']
 
 # %% ../nbs/15_sources.ipynb #409bf21e
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def ramp(
     lo, hi = np.clip((tb-t)/tb, 0, 1), np.clip((t-tb)/max(1-tb, .01), 0, 1)
     l = m.l-(m.l-(.13+.12*m.l))*lo**.95+(min(.985, m.l+m.top)-m.l)*hi
     h = np.where(lo>0, _toward(m.h, 285, m.shift*lo), _toward(m.h, 95, m.shift*.8*hi))
-    return oklch(l, m.c*(1-.42*lo**1.6-.45*hi), h)
+    return oklch(l, m.c*(1-.42*lo**1.6-.3*hi), h)
 
 # %% ../nbs/15_sources.ipynb #b4080b51
 @dataclass(frozen=True)
@@ -1024,7 +1025,8 @@ class Thing:
 
 _HIDES = dict(slime=['venom', 'teal', 'sky', 'rose', 'purple', 'ochre'], bat=['purple', 'coal', 'rust', 'wine', 'slate'], ghost=['ivory', 'sky', 'rose', 'venom'],
               mushroom=['crimson', 'rust', 'purple', 'teal', 'ochre'], beast=['slate', 'rust', 'coal', 'sand', 'umber'], bird=['sky', 'crimson', 'ochre', 'teal', 'royal', 'umber'],
-              dragon=['crimson', 'forest', 'royal', 'teal', 'purple', 'ochre'])
+              dragon=['crimson', 'forest', 'royal', 'teal', 'purple', 'ochre'], eye=['crimson', 'purple', 'teal', 'moss', 'rust'],
+              golem=['slate', 'sand', 'moss', 'coal', 'rust'], spider=['coal', 'wine', 'purple', 'umber', 'navy'], snake=['forest', 'venom', 'ochre', 'teal', 'crimson'])
 _EXTRA = dict(venom=(.76, .17, 135), umber=(.5, .08, 55))
 
 def thing(kind, seed, base, belly=None):
@@ -1036,7 +1038,7 @@ def thing(kind, seed, base, belly=None):
     l2, c2, h2 = belly or (min(.93, l+.22), ch*.6, _toward(h, 80, 25))
     mats = dict(body=Mat(l, ch, h, gain=.72), belly=Mat(l2, c2, h2), accent=Mat(*sec['trim'], gain=.8), second=Mat(*sec['second']), main=Mat(*sec['main']), dark=Mat(max(.2, l*.6), ch*.8, _toward(h, 285, 30)),
                 white=Mat(.94, .012, 250, gain=.5), ink=Mat(.24, .04, 285, gain=.2), iris=Mat(.6, .18, [25, 90, 140, 250][g.integers(4)]), bone=Mat(.87, .045, 85, gain=.7, top=.1),
-                mouth=Mat(.48, .15, 15), metal=Mat(*METAL[_pick(g, ['steel', 'silver', 'bronze', 'gold'])], gain=1, top=.26), gold=Mat(*METAL['gold'], gain=1), wood=Mat(.5, .08, 58),
+                mouth=Mat(.48, .15, 15), red=Mat(.58, .21, 22, shift=20), metal=Mat(*METAL[_pick(g, ['steel', 'silver', 'bronze', 'gold'])], gain=1, top=.26), gold=Mat(*METAL['gold'], gain=1), wood=Mat(.5, .08, 58),
                 leather=Mat(.46, .075, 52), magic=Mat(*MAGIC[_pick(g, list(MAGIC))], gain=.9, shift=45, top=.14), leaf=Mat(.6, .15, 138), trim=Mat(*sec['trim'], gain=.8), glass=Mat(.82, .04, 220, gain=.9))
     return Thing(kind, mats, dict(zip('abcdefgh', g.random(8))))
 
@@ -1050,6 +1052,22 @@ def eyes(cv, x, y, gap, H, blink=False, mat='iris', glow=False):
     cv.stamp(int(x+gap), int(y), rows, key)
 
 def _wave(pose, amp, phase=0.): return round(amp*np.sin(2*np.pi*(pose.t+phase)))
+
+# %% ../nbs/15_sources.ipynb #8b09d5fc
+def _stride(pose, H, phase):
+    "(forward, up) of a foot in the walk cycle, whole pixels"
+    if pose.name!='walk': return 0, 0
+    w = 2*np.pi*(pose.t+phase)
+    return round(H*.1*np.cos(w)), max(0, round(H*.09*-np.sin(w)))
+
+def _lunge(pose, H):
+    "How far an attack throws the body forward"
+    return round(H*.16*np.sin(np.pi*np.clip((pose.t-.25)/.5, 0, 1))) if pose.name=='attack' else 0
+
+def _round_eye(cv, x, y, H, blink):
+    rows = ['k'] if H<18 else ['wk', 'kk'] if H<42 else ['.kk.', 'kwkk', 'kkkk', '.kk.']
+    if blink: rows = ['.'*len(rows[0])]*(len(rows)//2)+['k'*len(rows[0])]
+    cv.stamp(int(x), int(y), rows, dict(k=('ink', 1), w=('white', -1)))
 
 # %% ../nbs/15_sources.ipynb #b4788705
 def draw_slime(cv, c, pose, H, cx, gy):
@@ -1131,23 +1149,91 @@ def draw_mushroom(cv, c, pose, H, cx, gy):
     eyes(cv, cx+round(H*.03), y+H*.11, max(1, round(H*.055)), H*.8, pose.blink)
     if H>24: cv.stamp(int(cx+H*.03)-1, int(y+H*.11)+(4 if H<36 else round(H*.1)+2), ['kk'], {'k': ('mouth', 1)})
 
-# %% ../nbs/15_sources.ipynb #7a5eac3e
-def _stride(pose, H, phase):
-    "(forward, up) of a foot in the walk cycle, whole pixels"
-    if pose.name!='walk': return 0, 0
-    w = 2*np.pi*(pose.t+phase)
-    return round(H*.1*np.cos(w)), max(0, round(H*.09*-np.sin(w)))
+# %% ../nbs/15_sources.ipynb #db2411a0
+def draw_eye(cv, c, pose, H, cx, gy):
+    "An eye that floats, with stalks above or tendrils below"
+    cx += _lunge(pose, H)
+    y, r = gy-H*.5+_wave(pose, max(1, H*.04)), H*.32
+    down = c.traits['a']<.5
+    for i, u in enumerate((-.75, -.38, 0, .38, .75)):
+        sway = _wave(pose, H*.04, .13*i)
+        if down: cv.paint(chain([(cx+u*r, y+r*.7), (cx+u*r*1.15+sway*.5, y+r*1.2), (cx+u*r*1.1+sway, y+r*(1.62-.25*abs(u)))], H*.05, max(.7, H*.02)), 'body', lift=-(i%2))
+        elif i!=2 or H>40:
+            tip = (cx+u*r*1.7+sway*.5, y-r*(1.55-.5*abs(u)))
+            cv.paint(chain([(cx+u*r*.8, y-r*.6), (cx+u*r*1.45, y-r*(1.0-.3*abs(u))), tip], max(.9, H*.03)), 'body')
+            cv.paint(ellipse(*tip, max(1.2, H*.055), max(1.2, H*.055)), 'white')
+            if H>26: cv.stamp(int(tip[0]), int(tip[1]), ['k'], {'k': ('ink', 1)})
+    cv.paint(ellipse(cx, y, r*1.08, r*1.08), 'body')
+    ix, look = cx+round(r*.14), r*.62
+    m = cv.paint(ellipse(ix, y, look*1.12, look*(1.05 if not pose.blink else .18)), 'white', edge='all', cast=0)
+    cv.paint(ellipse(ix+r*.1, y, look*.62, look*.62), 'iris', edge='none', cast=0, on=m)
+    cv.paint(ellipse(ix+r*.1, y, max(.8, look*(.16 if c.traits['b']<.5 else .3)), look*.42), 'ink', flat=1, edge='none', cast=0, on=m)
+    if not pose.blink: cv.paint(ellipse(ix-r*.12, y-r*.24, max(.7, r*.11), max(.7, r*.11)), 'white', flat=cv.k, edge='none', cast=0)
+    cv.lights.append((ix, y, H*.5, c.mats['iris'], .35))
 
+def draw_golem(cv, c, pose, H, cx, gy):
+    "Boulders that learned to walk"
+    st, bob, dx = [_stride(pose, H*.8, p) for p in (0, .5)], pose.bob, _lunge(pose, H)
+    for s, (f, u) in zip((1, -1), st): cv.paint(box(cx+s*H*.17-H*.11+f, gy-H*.26-u, cx+s*H*.17+H*.11+f, gy-u, H*.04), 'body', lift=-1 if s>0 else 0)
+    x, y = cx+dx, gy-H*.5+bob
+    m = cv.paint(polygon([(x-H*.3, y-H*.24), (x+H*.3, y-H*.24), (x+H*.22, y+H*.24), (x-H*.22, y+H*.24)], H*.06), 'body')
+    lift = -round(H*.3*max(0, np.sin(np.pi*np.clip(pose.t/.5, 0, 1)))) if pose.name in ('attack', 'greet') else 0
+    head = cv.paint(box(x-H*.13, y-H*.4, x+H*.17, y-H*.14, H*.05), 'body')
+    for u in (-.05, .08): cv.stamp(int(x+u*H), int(y-H*.28), ['g'*(1+(H>36))]*(1+(H>56)) if not pose.blink else ['k'], {'g': ('magic', -1), 'k': ('ink', 1)})
+    if H>22:
+        cv.paint(polygon([(x-H*.02, y-H*.06), (x+H*.07, y+H*.02), (x-H*.02, y+H*.1), (x-H*.1, y+H*.02)]), 'magic', edge='low', cast=0)
+        cv.paint(chain([(x-H*.24, y-H*.1), (x-H*.17, y-H*.04), (x-H*.2, y+H*.06)], .6), 'dark', flat=1, edge='none', cast=0, on=m)
+    if c.traits['a']<.5: # moss
+        for u, v in ((-.26, -.26), (-.12, -.27), (.2, -.25)): cv.paint(ellipse(x+u*H, y+v*H, H*.1, H*.05), 'leaf', cast=1)
+    for s in (1, -1):
+        up = lift if s>0 or pose.name=='attack' else 0
+        cv.paint(ellipse(x+s*H*.34, y-H*.15+up*.3, H*.13, H*.13), 'body')
+        cv.paint(box(x+s*H*.38-H*.12, y+H*.02+up, x+s*H*.38+H*.12, y+H*.3+up, H*.05), 'body')
+    cv.lights.append((x, y, H*.4, c.mats['magic'], .35))
+
+def draw_spider(cv, c, pose, H, cx, gy):
+    "Eight legs, four eyes, one mark"
+    cx += _lunge(pose, H)
+    y = gy-H*.36-_wave(pose, max(1, H*.03))
+    for s in (-1, 1):
+        for i, (kx, ky, fx) in enumerate(((.34, -.34, .42), (.44, -.26, .6), (.42, -.14, .66), (.3, -.06, .46))):
+            f, u = _stride(pose, H*.6, .25*i+(s>0)*.5)
+            pts = [(cx+s*H*.1, y+H*.02), (cx+s*kx*H+f*.5, y+ky*H-u), (cx+s*fx*H+f, gy-u-max(.8, H*.02)-(3-i)*H*.035)]
+            cv.paint(chain(pts, max(.85, H*.034), max(.75, H*.02)), 'body' if i%2 else 'dark', edge='low', cast=0)
+    m = cv.paint(ellipse(cx, y-H*.12, H*.25, H*.22), 'body')
+    mark = polygon([(cx-H*.07, y-H*.3), (cx+H*.07, y-H*.3), (cx, y-H*.2), (cx+H*.08, y-H*.08), (cx-H*.08, y-H*.08), (cx, y-H*.2)]) if c.traits['a']<.5 else union(*[ellipse(cx+u*H, y+v*H, H*.045, H*.045) for u, v in ((0, -.26), (-.11, -.17), (.11, -.17))])
+    cv.paint(mark, 'mouth', lift=1, edge='none', cast=0, on=m)
+    cv.paint(ellipse(cx, y+H*.1, H*.16, H*.13), 'body')
+    for u in (-.09, .05): cv.stamp(int(cx+u*H), int(y+H*.06), ['e', 'e'][:1+(H>44)] if H<30 else ['ee', 'ee'][:1+(H>60)], {'e': ('white', -1)})
+    if H>26:
+        for u in (-.03, .015): cv.stamp(int(cx+u*H), int(y+H*.13), ['e'], {'e': ('iris', -1)})
+    for s in (-1, 1): cv.paint(capsule((cx+s*H*.05, y+H*.2), (cx+s*H*.03, y+H*.26), max(.75, H*.022)), 'bone', cast=0)
+
+def draw_snake(cv, c, pose, H, cx, gy):
+    "A coil, a raised neck and a tongue"
+    r, sway, dx = H*.1, _wave(pose, max(1, H*.05)), _lunge(pose, H)
+    cv.paint(chain([(cx-H*.3, gy-r*.8), (cx-H*.48, gy-r*1.0), (cx-H*.58+sway*.3, gy-r*2.2)], r*.6, max(.7, r*.15)), 'body')
+    for v, w in ((.1, .36), (.24, .29), (.36, .2)):
+        m = cv.paint(ellipse(cx, gy-v*H, w*H, r*1.15), 'body')
+        if H>22:
+            for i in range(-3, 4): cv.paint(polygon([(cx+(i-.35)*H*.11, gy-v*H-r), (cx+(i+.35)*H*.11, gy-v*H-r), (cx+i*H*.11, gy-v*H)]), 'accent' if c.traits['a']<.5 else 'dark', edge='none', cast=0, on=m)
+    hx, hy = cx+H*.16+sway*.5+dx, gy-H*.82+pose.bob
+    neck = chain([(cx-H*.02, gy-H*.36), (cx-H*.12, gy-H*.52), (cx-H*.04+dx*.4, gy-H*.68), (hx-H*.06, hy+H*.02)], r*1.1, r*.85)
+    m = cv.paint(neck, 'body')
+    cv.paint(chain([(cx+H*.03, gy-H*.36), (cx-H*.06, gy-H*.52), (cx+H*.02+dx*.4, gy-H*.66)], r*.55, r*.45), 'belly', edge='none', cast=0, on=m)
+    if pose.t<.5 or pose.name=='attack':
+        cv.line((hx+H*.12, hy+H*.06), (hx+H*.24, hy+H*.07), 'mouth', cv.k-1)
+        cv.stamp(int(hx+H*.24), int(hy+H*.07)-1, ['m', '.', 'm'], {'m': ('mouth', -2)}, bare=True)
+    cv.paint(ellipse(hx, hy, H*.15, H*.105).blend(capsule((hx, hy+H*.03), (hx+H*.13, hy+H*.045), H*.07, H*.05), H*.05), 'body')
+    _round_eye(cv, hx+H*.01, hy-H*.05, H, pose.blink)
+
+# %% ../nbs/15_sources.ipynb #7a5eac3e
 def _leg(cv, x, y, gy, step, r, mat, paw, lift=0, bend=0):
     "A leg with a paw; `bend` puts the knee back"
     fx, fy = x+step[0], gy-step[1]
     knee = ((x+fx)/2+bend, (y+fy)/2-step[1]*.3)
     cv.paint(capsule((x, y), knee, r*1.2, r)|capsule(knee, (fx, fy-r), r, r*.85), mat, lift=lift, edge='all', cast=0)
     cv.paint(capsule((fx, fy-r*.7), (fx+r*.8, fy-r*.6), r*.85, r*.75)&box(-99, -99, 9999, fy), paw, lift=lift, edge='low', cast=0)
-
-def _lunge(pose, H):
-    "How far an attack throws the body forward"
-    return round(H*.16*np.sin(np.pi*np.clip((pose.t-.25)/.5, 0, 1))) if pose.name=='attack' else 0
 
 @dataclass(frozen=True)
 class Breed:
@@ -1260,11 +1346,6 @@ def _songbird(cv, c, pose, H, cx, gy):
     w = cv.paint(wing, 'body', lift=-1)
     for i in (0, 1, 2): cv.paint(capsule((wx-r*.1-i*r*.28, wy+up*.15*i+r*.1), (wx-r*.55-i*r*.26, wy+up*(.35+.2*i)+r*.22), max(.55, H*.014)), 'dark', flat=1, edge='none', cast=0, on=w)
     _round_eye(cv, hx+r*.22, hy-r*.2, H, pose.blink)
-
-def _round_eye(cv, x, y, H, blink):
-    rows = ['k'] if H<18 else ['wk', 'kk'] if H<42 else ['.kk.', 'kwkk', 'kkkk', '.kk.']
-    if blink: rows = ['.'*len(rows[0])]*(len(rows)//2)+['k'*len(rows[0])]
-    cv.stamp(int(x), int(y), rows, dict(k=('ink', 1), w=('white', -1)))
 
 def _owl(cv, c, pose, H, cx, gy):
     y, bob = gy-H*.45, pose.bob
@@ -1515,6 +1596,47 @@ def draw_fruit(cv, c, pose, H, cx, gy):
     cv.paint(polygon([(cx+H*.04, top-H*.02), (cx+H*.14, top-H*.14), (cx+H*.34, top-H*.12), (cx+H*.2, top+H*.02)], .4), 'leaf', cast=0)
     cv.paint(ellipse(cx-H*.2, gy-H*(.52 if q<=.22 else .4), max(.9, H*.05), max(1.2, H*.09), 25), 'white', flat=cv.k, edge='none', cast=0, on=m)
 
+# %% ../nbs/15_sources.ipynb #b3f864fd
+def draw_heart(cv, c, pose, H, cx, gy):
+    "What is left of a life"
+    beat = 1+.05*np.sin(4*np.pi*pose.t)
+    r, y = H*.26*beat, gy-H*.6
+    lobes = ellipse(cx-r*.82, y, r, r*.98)|ellipse(cx+r*.82, y, r, r*.98)|polygon([(cx-r*1.72, y+r*.42), (cx-r*.8, y-r*.2), (cx+r*.8, y-r*.2), (cx+r*1.72, y+r*.42), (cx, y+r*2.15)], .4)
+    m = cv.paint(lobes, 'red', bevel=.9)
+    cv.paint(ellipse(cx-r*1.0, y-r*.35, max(.9, r*.32), max(.8, r*.22), -35), 'white', flat=cv.k, edge='none', cast=0, on=m)
+    cv.lights.append((cx, y+r*.4, H*.6, c.mats['red'], .35))
+
+def draw_coin(cv, c, pose, H, cx, gy):
+    "It turns as it hangs in the air"
+    w = max(.18, abs(np.cos(np.pi*pose.t)))
+    r, y = H*.46, gy-H*.48
+    cv.paint(ellipse(cx+(1-w)*H*.05, y, r*w+H*.04, r), 'gold', lift=-1)
+    cv.paint(ellipse(cx, y, r*w, r), 'gold', bevel=.35, edge='low')
+    cv.paint(ellipse(cx, y, r*w*.74, r*.74), 'gold', lift=-1, bevel=.3, edge='none', cast=0)
+    if w>.6 and H>20: _star(cv, cx, y, r*.56*w, 'gold') if c.traits['a']<.5 else cv.paint(box(cx-r*.14, y-r*.45, cx+r*.14, y+r*.45), 'gold', lift=1, edge='low')
+
+def draw_scroll(cv, c, pose, H, cx, gy):
+    "Parchment between two rolls"
+    w, t = H*.36, max(1.6, H*.085)
+    m = cv.paint(box(cx-w*.86, gy-H*.86, cx+w*.86, gy-H*.1), 'bone', form='tube', bevel=.6)
+    for i in range(5 if H>36 else 3 if H>20 else 2):
+        y = gy-H*.72+i*H*(.11 if H>36 else .17)
+        cv.paint(box(cx-w*.6, y, cx+w*(.6 if i%3 else .3), y+max(.9, H*.022)), 'leather', flat=max(1, cv.k//2), edge='none', cast=0, on=m)
+    if c.traits['a']<.5: cv.paint(ellipse(cx+w*.4, gy-H*.24, max(1.4, H*.085), max(1.4, H*.085)), 'mouth')
+    for y in (gy-H*.88, gy-H*.09):
+        cv.paint(capsule((cx-w*1.12, y), (cx+w*1.12, y), t*.55), 'wood')
+        cv.paint(capsule((cx-w*.84, y), (cx+w*.84, y), t), 'bone', cast=max(1, round(H*.03)))
+
+def draw_ring(cv, c, pose, H, cx, gy):
+    "A band and its stone"
+    r, y = H*.33, gy-H*.35
+    cv.paint(ellipse(cx, y, r, r)-ellipse(cx, y, r*.62, r*.62), 'gold' if c.traits['a']<.6 else 'metal')
+    s, top = H*.19, gy-H*.76
+    cv.paint(polygon([(cx-s*.9, top+s*1.1), (cx+s*.9, top+s*1.1), (cx+s*.5, top+s*1.7), (cx-s*.5, top+s*1.7)], .4), 'gold' if c.traits['a']<.6 else 'metal')
+    faces = (([(-1, .1), (-.5, -.8), (0, -.8), (0, .1)], 0), ([(0, .1), (0, -.8), (.5, -.8), (1, .1)], 1), ([(-1, .1), (0, .1), (0, 1.2)], 1), ([(0, .1), (1, .1), (0, 1.2)], 2))
+    for pts, l in faces: cv.paint(polygon([(cx+u*s, top+v*s) for u, v in pts], .5), 'magic', flat=max(1, cv.k-l), edge='none', cast=0)
+    cv.lights.append((cx, top, H*.5, c.mats['magic'], .45))
+
 # %% ../nbs/15_sources.ipynb #b2c99187
 _TINY = {c: (m, lev) for m, cs in dict(skin='dsS', hair='jhH', main='nmM', second='vcC', leather='bbB', trim='ttT', metal='feE', magic='ggG', wood='owO', straw='yyY', goldm='qqQ').items()
          for lev, c in reversed(list(enumerate(cs, 1)))}
@@ -1560,7 +1682,8 @@ def draw_tiny_person(cv, p, pose, H, cx, gy):
             if p.dress=='bones': lx, leg = lx+(lx>3), leg[:1]
             dx, lift = int(np.sign(fwd)), int(lift>0)
             _text(cv, x+lx+dx*(not lift), gy-2-lift, [leg, {'plate': 'ee', 'bones': 's'}.get(p.dress, 'bB')])
-    _text(cv, x, y+7, _DRESSES[p.dress])
+    rows = _DRESSES[p.dress]
+    _text(cv, x, y+7, rows if len(rows)<5 or not up else rows[:2]+rows[3:]) # a skirt does not sink into the ground
     left = _tiny_arm(cv, p, x, y, pose.arms[0], -1)
     _text(cv, x, y, _HEAD)
     if pose.blink: _text(cv, x, y+4, ['dsssssss'])
@@ -1601,19 +1724,20 @@ def _tiny_weapon(cv, name, hand, pose):
     deg = 45*round((0 if tall and not pose.smear else pose.weapon)/45)
     dx, dy = ((0, -1), (1, -1), (1, 0), (1, 1), (0, 1))[int(np.clip(deg//45, -1, 4))] if deg>=0 else (-1, -1)
     at = lambda u, s, v=0: _text(cv, x+u*dx-v*dy, y+u*dy+v*dx, [s])
-    n = 3 if (dx, dy)==(1, 0) or pose.arms[1]>60 else 4
+    n = 2 if dy>0 else 3 if dy==0 or pose.arms[1]>60 else 4
     if name in ('sword', 'dagger'):
         n = n if name=='sword' else 2
         at(0, 's' if n>2 else 'b'); at(1, 't')
         for u in range(2, n+1): at(u, 'E')
         if n>2: at(1, 't', 1); at(1, 't', -1)
     elif tall:
-        for u in range(-3 if dy==-1 and not dx else -1, n+1): at(u, 'w')
+        for u in range(-2 if dy==-1 and not dx else -1, n+1): at(u, 'w')
         if name=='staff': _text(cv, x+(n+1)*dx, y+(n+1)*dy-1, ['Gg', 'gg'])
         else: at(n, 'E'); at(n+1, 'E')
         if name=='fork': at(n, 'e', 1); at(n, 'e', -1); at(n+1, 'e', 1); at(n+1, 'e', -1)
         at(0, 's')
     elif name in ('axe', 'hammer', 'mace', 'wand'):
+        n = min(n, 3)
         for u in range(-1, n): at(u, 'w')
         if name=='wand': at(n, 'G')
         elif name=='mace': _text(cv, x+(n-1)*dx, y+(n-1)*dy-1, ['Ee', 'ef'])
@@ -1621,9 +1745,9 @@ def _tiny_weapon(cv, name, hand, pose):
             _text(cv, x+(n-1)*dx-(dx<0), y+(n-1)*dy-1, ['Ee.', 'EEe', '.ef'] if name=='axe' else ['Eee', 'eef'])
         at(0, 's')
     elif name=='bow':
-        _text(cv, x, y-3, ['O..', '.w.', '..w', '..w', '..w', '.w.', 'o..'])
-        cv.line((x+.5, y-1.5), (x+.5, y+2.5), 'white', 2); _text(cv, x, y, ['s'])
-    elif name=='lantern': _text(cv, x, y+1, ['bb', 'Gg', 'bb'])
+        _text(cv, x, y-4, ['O..', '.w.', '..w', '..w', '..w', '.w.', 'o..'])
+        cv.line((x+.5, y-2.5), (x+.5, y+1.5), 'white', 2); _text(cv, x, y, ['s'])
+    elif name=='lantern': _text(cv, x, y, ['bb', 'Gg', 'bb'])
 
 # %% ../nbs/15_sources.ipynb #39620a97
 _BEAST_KEY = dict(b=('body', 2), B=('body', 3), x=('body', 1), d=('dark', 2), D=('dark', 3), e=('dark', 1), l=('belly', 2), L=('belly', 3), k=('ink', 1), W=('white', -1), i=('iris', -1),
@@ -1643,14 +1767,16 @@ def tiny(name, draw):
     def f(cv, c, pose, H, cx, gy):
         if cv.k>3: return draw(cv, c, pose, H, cx, gy)
         rows = _CRITTERS['stout' if name=='beast' and .4<=c.traits['a']<.8 else name][int(2*pose.t)%2]
-        off = round(np.sin(2*np.pi*pose.t)) if name=='bat' else 1 if _lunge(pose, 16)>1 else 0
-        cv.stamp(cx-7+(off if name!='bat' else 0), gy-len(rows)-(off if name=='bat' else 0), rows, _BEAST_KEY)
-        if name=='beast' and c.traits['a']>=.8: cv.stamp(cx+off, gy-len(rows)-3, ['w..w.w..w', 'ww.w.w.ww', '.www.www.'], _BEAST_KEY)
+        y = gy-len(rows)-(round(np.sin(2*np.pi*pose.t)) if name=='bat' else 0)
+        cv.stamp(cx-7, y, rows, _BEAST_KEY)
+        if name=='beast' and c.traits['a']>=.8: cv.stamp(cx, y-2, ['w.w.w.w', '.ww.ww.'], _BEAST_KEY)
     return f
 
 # %% ../nbs/15_sources.ipynb #20d22851
-_CREATURES = dict(slime=draw_slime, bat=tiny('bat', draw_bat), ghost=draw_ghost, mushroom=draw_mushroom, beast=tiny('beast', draw_beast), bird=draw_bird, dragon=tiny('dragon', draw_dragon))
-_ITEMS = dict(sword=draw_sword, potion=draw_potion, shield=draw_shield, chest=draw_chest, gem=draw_gem, key=draw_key, book=draw_book, crown=draw_crown, fruit=draw_fruit)
+_CREATURES = dict(slime=draw_slime, bat=tiny('bat', draw_bat), ghost=draw_ghost, mushroom=draw_mushroom, beast=tiny('beast', draw_beast), bird=draw_bird, dragon=tiny('dragon', draw_dragon),
+                  eye=draw_eye, golem=draw_golem, spider=draw_spider, snake=draw_snake)
+_ITEMS = dict(sword=draw_sword, potion=draw_potion, shield=draw_shield, chest=draw_chest, gem=draw_gem, key=draw_key, book=draw_book, crown=draw_crown, fruit=draw_fruit,
+              heart=draw_heart, coin=draw_coin, scroll=draw_scroll, ring=draw_ring)
 KINDS = (*ROLES, *_CREATURES, *_ITEMS)
 SIZES = (16, 24, 32, 48, 64, 96, 128)
 
