@@ -73,22 +73,24 @@ def planes(
 
 def halve(x):
     "Mean over 2x2 pixels"
-    h, w = x.shape[0]//2*2, x.shape[1]//2*2; x = x[:h, :w]
-    return (x[::2, ::2]+x[1::2, ::2]+x[::2, 1::2]+x[1::2, 1::2])*np.float32(.25)
+    h, w = x.shape[0]//2*2, x.shape[1]//2*2; x = x[:h:2, :w]+x[1:h:2, :w]
+    return (x[:, ::2]+x[:, 1::2])*np.float32(.25)
 
 # %% ../nbs/12_grid.ipynb #7147c885
 def gradient(
     x:np.ndarray, # (H, W, C) planes
     rows=2,       # rows averaged into one
-    span=2,       # such groups averaged again, sliding
+    span=2,       # 2: neighbouring groups averaged again; 1: not
+    axis=1,       # 1: change along x; 0: along y, transposed
 )->np.ndarray: # (about H/rows, W-1), entry i stands at the border i+1
-    "Colour change along axis 1"
-    n = len(x)//rows
-    if rows>1: x = x[:n*rows].reshape(n, rows, *x.shape[1:]); x = sum(x[:, k] for k in range(rows))*np.float32(1/rows)
-    d = x[:, 1:]-x[:, :-1]
-    if 1<span<len(d): d = sum(d[k:len(d)-span+1+k] for k in range(span))*np.float32(1/span)
-    d = np.abs(d, out=d)
-    return sum(d[..., c] for c in range(d.shape[-1]))
+    "Colour change along an axis"
+    n = x.shape[1-axis]//rows; at = lambda k: x[k:n*rows:rows] if axis else x[:, k:n*rows:rows]
+    if rows>1: x = sum(at(k) for k in range(1, rows))+at(0)
+    d = x[:, 1:]-x[:, :-1] if axis else x[1:]-x[:-1]
+    if span>1 and n>span: d = d[1:]+d[:-1] if axis else d[:, 1:]+d[:, :-1]
+    else: span = 1
+    d = np.abs(d, out=d); g = sum((d[..., c] for c in range(1, d.shape[-1])), d[..., 0])*np.float32(1/rows/span)
+    return g if axis else np.ascontiguousarray(g.T)
 
 BINS = 4 # positions of votes are kept in quarters of a pixel
 
@@ -127,11 +129,11 @@ def coherence(
 
 # %% ../nbs/12_grid.ipynb #e03e1fee
 def pyramid(P):
-    "Votes along x and y of the planes, halved 0 to 3 times"
-    out = []
+    "Planes halved 0 to 3 times, and for each the votes along x and y"
+    planes, out = [], []
     while min(P.shape[:2])>=12 and len(out)<4:
-        out.append((votes(gradient(P)), votes(gradient(np.ascontiguousarray(P.swapaxes(0, 1)))))); P = halve(P)
-    return out
+        planes.append(P); out.append((votes(gradient(P)), votes(gradient(P, axis=0)))); P = halve(P)
+    return planes or [P], out
 
 def candidates(
     levels:list, # of (votes_x, votes_y), from `pyramid`
@@ -222,7 +224,9 @@ def choose(
     "The best pitch of the list"
     out = []
     for c, k, p in short:
-        s, r = max(score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if p*2.**(k-l)>=1.9)
+        s, r = score(levels, k, p)
+        if out and 3*s*c<max(out)[0]: continue # no other scale makes up for that
+        s, r = max([(s, r)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
         out.append((s*c*(.45 if is_codec(levels, p*2.**k, origin) else 1), s, r, k, p))
     if not out: return None
     best = max(out); q = best[4]*2**best[3]
@@ -275,11 +279,11 @@ def cell_rows(x, cuts, core=.7):
     return np.stack([x[i:j].mean(0) for i, j in zip(a, b)])
 
 def extend(c, n, p):
-    "Cuts that cover [0, n]; border cells of under half a cell are dropped"
+    "Cuts that cover [0, n]; border cells of which less than 60% is left are dropped"
     lo, hi = int(np.floor((c[0]+p/2)/p+1e-9)), int(np.floor((n-c[-1]+p/2)/p+1e-9))
     c = np.r_[c[0]-p*np.arange(max(lo, 0), 0, -1), c, c[-1]+p*np.arange(1, max(hi, 0)+1)]
-    while len(c)>2 and c[1]<p/2: c = c[1:]
-    while len(c)>2 and n-c[-2]<p/2: c = c[:-1]
+    while len(c)>2 and c[1]<.6*p: c = c[1:]
+    while len(c)>2 and n-c[-2]<.6*p: c = c[:-1]
     return c
 
 def slope(c, E):
@@ -294,12 +298,12 @@ def refine(
     p:float,       # first pitch
 )->tuple: # cuts_x, cuts_y, pitch, nats a vote
     "Cuts and pitch from votes cast by whole cells, weighted by their tile's evidence"
-    h, w = x.shape[:2]; t = np.ascontiguousarray(x.swapaxes(0, 1)); px = py = p
+    h, w = x.shape[:2]; px = py = p
     cx, cy = extend(cx, w, p), extend(cy, h, p)
     for last in (False, True):
         _, i, ex = evidence(votes(gradient(cell_rows(x, cy), 1, 1)), px, 1.); cx = place(ex, px, 1.)
         if not last: px = slope(cx, ex)
-        _, j, ey = evidence(votes(gradient(cell_rows(t, extend(cx, w, px)), 1, 1)), py, 1.); cy = place(ey, py, 1.)
+        _, j, ey = evidence(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1)), py, 1.); cy = place(ey, py, 1.)
         n, m = ex.sum()+1e-6, ey.sum()+1e-6
         if not last: py = slope(cy, ey); px = py = (px*n+py*m)/(n+m)
         cx, cy = extend(cx, w, px), extend(cy, h, py)
@@ -310,7 +314,7 @@ def fine_details(
     x:np.ndarray,    # (H, W, C) planes
     cuts_x:np.ndarray, # of the best grid, px
     cuts_y:np.ndarray,
-    most=400,        # rows looked at, at most
+    most=200,        # rows looked at, at most
 )->tuple: # shares of the strong changes; the less native axis decides
     "How many turn to another colour at the next pixel inside the grid's cells, and how many are lone hard steps"
     out = []
@@ -352,14 +356,13 @@ def find_grid(
     "The native pixel grid of a picture"
     if min(rgba.shape[:2])<2: raise SpriteDXError('a picture of one pixel row has no grid; give one at least 2x2')
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
-    levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
+    scales, levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
     s, nats, k, p = best or (0., 0., 0, 1e9); f = 2**k; n = (x1-x0)/f, (y1-y0)/f
     cx, cy = [extend(place(E.sum(0), p, p/2), m, p) for E, m in zip(levels[k], n)] if best else [np.array([0, m]) for m in n]
     s /= p*f
     if is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
     if s<max(2, .0022*n[0]*n[1]/p**2): return Grid.uniform(W, H, 1-min(nats, .5), 'none')
-    for _ in range(k): x = halve(x)
-    cx, cy, p, nats = refine(x, cx, cy, p)
+    cx, cy, p, nats = refine(scales[k], cx, cy, p)
     return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), np.clip(nats, 0, 1))
 
 # %% ../nbs/12_grid.ipynb #aced9b25
