@@ -6,9 +6,9 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 
 # %% auto #0
 __all__ = ['BINS', 'RINGS', 'STEPS', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence', 'pyramid',
-           'candidates', 'residuals', 'models', 'evidence', 'score', 'is_codec', 'choose', 'walk', 'settle', 'place',
-           'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'content_box', 'find_grid',
-           'core_samples', 'agree', 'sample', 'cell_spread']
+           'candidates', 'residuals', 'models', 'evidence', 'score', 'is_codec', 'related', 'choose', 'walk', 'settle',
+           'place', 'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'content_box', 'find_grid',
+           'halved_grid', 'core_samples', 'agree', 'sample', 'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 from dataclasses import dataclass
@@ -216,22 +216,29 @@ def is_codec(
         out.append(abs(np.angle(z))*q/2/np.pi<.35)
     return all(out)
 
+def related(
+    a:float, b:float, # pitches
+)->bool:
+    "Whether two pitches are harmonics of each other"
+    return min(abs(np.log(a/b*q)) for q in (1, 2, 3, 4, 5, 1/2, 1/3, 1/4, 1/5, 2/3, 3/2))<.05
+
 def choose(
     levels:list, # from `pyramid`
     short:list,  # from `candidates`
     origin=(0, 0),
-)->tuple: # evidence (nats times pixels of edge), its share in all votes, level, pitch in that level's pixels; None without candidates
-    "The best pitch of the list"
+)->tuple: # evidence (nats times pixels of edge), its share in all votes, contrast, level, pitch in that level's pixels; None without candidates
+    "The best pitch of the list, and by what factor it beats those unrelated to it"
     out = []
     for c, k, p in short:
         s, r = score(levels, k, p)
         if out and 3*s*c<max(out)[0]: continue # no other scale makes up for that
         s, r = max([(s, r)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
-        out.append((s*c*(.45 if is_codec(levels, p*2.**k, origin) else 1), s, r, k, p))
+        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec))
     if not out: return None
-    best = max(out); q = best[4]*2**best[3]
-    over = [o for o in out if 2<=(m := round(o[4]*2**o[3]/q))<=6 and abs(o[4]*2**o[3]/q/m-1)<.04 and o[0]>.55*best[0]]
-    return max(over or [best])[1:]
+    best = max(out)
+    over = [o for o in out if 2<=(m := round(o[1]/best[1]))<=6 and abs(o[1]/best[1]/m-1)<.04 and o[0]>.55*best[0]]
+    best = max(over or [best]); rest = max([o[0] for o in out if not (related(o[1], best[1]) or o[6] or o[1]<best[1]/2.5)], default=0)
+    return best[2], best[3], best[0]/max(rest, best[0]/10, 1e-9), best[4], best[5]
 
 # %% ../nbs/12_grid.ipynb #19a75367
 STEPS = 12 # positions a cut can take within one cell
@@ -305,7 +312,7 @@ def refine(
         if not last: px = slope(cx, ex)
         _, j, ey = evidence(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1)), py, 1.); cy = place(ey, py, 1.)
         n, m = ex.sum()+1e-6, ey.sum()+1e-6
-        if not last: py = slope(cy, ey); px = py = (px*n+py*m)/(n+m)
+        if not last: py = slope(cy, ey); px, py = [.3*(px*n+py*m)/(n+m)+.7*q for q in (px, py)]
         cx, cy = extend(cx, w, px), extend(cy, h, py)
     return cx, cy, px, (n*i+m*j)/(n+m)
 
@@ -352,18 +359,30 @@ def content_box(P):
 def find_grid(
     rgba:np.ndarray,       # (H, W, 3 or 4) uint8
     alpha:np.ndarray=None, # (H, W) matte, when one is known better than the picture's own
+    most=2**22,            # larger pictures are looked at in half their size, px
 )->Grid:
     "The native pixel grid of a picture"
     if min(rgba.shape[:2])<2: raise SpriteDXError('a picture of one pixel row has no grid; give one at least 2x2')
+    if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most)
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
     scales, levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
-    s, nats, k, p = best or (0., 0., 0, 1e9); f = 2**k; n = (x1-x0)/f, (y1-y0)/f
+    s, nats, contrast, k, p = best or (0., 0., 1., 0, 1e9); f = 2**k; n = (x1-x0)/f, (y1-y0)/f
     cx, cy = [extend(place(E.sum(0), p, p/2), m, p) for E, m in zip(levels[k], n)] if best else [np.array([0, m]) for m in n]
     s /= p*f
     if is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
-    if s<max(2, .0022*n[0]*n[1]/p**2): return Grid.uniform(W, H, 1-min(nats, .5), 'none')
-    cx, cy, p, nats = refine(scales[k], cx, cy, p)
-    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), np.clip(nats, 0, 1))
+    if contrast<1.5 or s<.4 or nats<.005: return Grid.uniform(W, H, 1/max(contrast, 1), 'none')
+    cx, cy, p, _ = refine(scales[k], cx, cy, p)
+    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/contrast)
+
+def halved_grid(rgba, alpha, most):
+    "The grid of a very large picture, from half its size unless its middle is native"
+    H, W = rgba.shape[:2]; y, x = max(H//2-512, 0), max(W//2-512, 0); mid = np.s_[y:y+1024, x:x+1024]
+    if find_grid(rgba[mid], None if alpha is None else alpha[mid]).kind=='native': return Grid.uniform(W, H, .5, 'native')
+    two = lambda a: (a[:H//2*2:2, :W//2*2:2].astype(np.float32)+a[1::2, :W//2*2:2][:H//2]+a[:H//2*2:2, 1::2]+a[1::2, 1::2])/4
+    g = find_grid((two(rgba)+.5).astype(np.uint8), None if alpha is None else two(np.asarray(alpha)).astype(np.asarray(alpha).dtype), most)
+    if g.kind=='none': return Grid.uniform(W, H, g.confidence, 'none')
+    p = 2*g.pitch[0], 2*g.pitch[1]
+    return Grid.from_cuts(extend(2*g.cuts_x, W, p[0]), extend(2*g.cuts_y, H, p[1]), g.confidence)
 
 # %% ../nbs/12_grid.ipynb #aced9b25
 def core_samples(
