@@ -7,8 +7,8 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 # %% auto #0
 __all__ = ['BINS', 'RINGS', 'STEPS', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence', 'pyramid',
            'candidates', 'residuals', 'models', 'evidence', 'score', 'is_codec', 'related', 'choose', 'walk', 'settle',
-           'place', 'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'content_box', 'find_grid',
-           'halved_grid', 'core_samples', 'agree', 'sample', 'cell_spread']
+           'place', 'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'exact_scale', 'content_box',
+           'find_grid', 'halved_grid', 'core_samples', 'agree', 'sample', 'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 from dataclasses import dataclass
@@ -333,7 +333,7 @@ def fine_details(
         m = np.arange(f)+1.5; k = np.clip(np.searchsorted(c, m), 1, len(c)-1)
         core = np.minimum(abs(m-c[k-1]), abs(m-c[k]))>.2*(c[k]-c[k-1])
         lone = s[:, 1:-1] & (np.maximum(a[:, 2:], a[:, :-2])<.1*a[:, 1:-1])
-        out.append((core[at].sum()/max(core.mean(), .05)/n, lone.sum()/n))
+        out.append((core[at].sum()/max(core.sum()/max(f, 1), .05)/n, lone.sum()/n))
     return tuple(float(v) for v in np.min(out, 0))
 
 def is_native(
@@ -345,6 +345,17 @@ def is_native(
     "Single hard pixels in plenty, or crisp art that no grid explains"
     if turn>.32 and lone>.03 and nats<.8: return True
     return sides<12 and nats<.3 and lone>.015 and (turn>.13 or lone>.2)
+
+# %% ../nbs/12_grid.ipynb #7b991023
+def exact_scale(
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+)->tuple|None: # pitch (px), (x, y) of the first cut
+    "Pitch of a picture enlarged by a whole number without loss"
+    v = np.ascontiguousarray(as_rgba(rgba)).view(np.uint32)[..., 0]
+    at = [np.flatnonzero((v[:, 1:]!=v[:, :-1]).any(0))+1, np.flatnonzero((v[1:]!=v[:-1]).any(1))+1]
+    if min(map(len, at))<6: return None
+    p = int(np.gcd.reduce(np.concatenate([np.diff(a) for a in at])))
+    return (p, tuple(int(a[0])%p for a in at)) if p>1 else None
 
 # %% ../nbs/12_grid.ipynb #c71f20ba
 def content_box(P):
@@ -363,6 +374,8 @@ def find_grid(
 )->Grid:
     "The native pixel grid of a picture"
     if min(rgba.shape[:2])<2: raise SpriteDXError('a picture of one pixel row has no grid; give one at least 2x2')
+    if alpha is None and (e := exact_scale(rgba)):
+        return Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])])
     if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most)
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
     scales, levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
@@ -370,7 +383,8 @@ def find_grid(
     cx, cy = [extend(place(E.sum(0), p, p/2), m, p) for E, m in zip(levels[k], n)] if best else [np.array([0, m]) for m in n]
     s /= p*f
     if is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
-    if contrast<1.5 or s<.4 or nats<.005: return Grid.uniform(W, H, 1/max(contrast, 1), 'none')
+    # a picture this small is not worth shrinking: without a grid it passes as it is
+    if contrast<1.5 or s<.4 or nats<.005: return Grid.uniform(W, H, 1/max(contrast, 1), 'none' if max(W, H)>64 else 'native')
     cx, cy, p, _ = refine(scales[k], cx, cy, p)
     return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/contrast)
 
