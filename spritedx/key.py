@@ -99,7 +99,10 @@ def _judge(c, r, ok, side, runs, extent, color):
     spread = float(np.quantile(r[ok], .9))
     sides = sorted(ok[side==i].mean() for i in range(4))
     texture = float(np.quantile(runs, .9)) if len(runs) else 1.
-    conf = ramp(sides[1], .35, .65)*ramp(ok.mean(), .4, .65)*ramp(-spread, -.05, -.035)*ramp(-texture, -.014, -.009)*ramp(-extent, -.75, -.5)
+    # a weave in magenta is still magenta; the same in brown may be bricks
+    loud = 3 if Key(color.astype(np.uint8), 0., 'plain').saturated else 1
+    conf = (ramp(sides[1], .35, .65)*ramp(ok.mean(), .4, .65)*ramp(-spread, -.05*loud, -.035*loud)*
+            ramp(-texture, -.014*loud, -.009*loud)*ramp(-extent, -.75, -.5))
     return Key(color.astype(np.uint8), conf, 'plain' if conf>.25 else 'none', spread, c)
 
 # %% ../nbs/13_key.ipynb #ba8401fa
