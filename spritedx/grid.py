@@ -371,29 +371,31 @@ def find_grid(
     rgba:np.ndarray,       # (H, W, 3 or 4) uint8
     alpha:np.ndarray=None, # (H, W) matte, when one is known better than the picture's own
     most=2**22,            # larger pictures are looked at in half their size, px
+    expect=False,          # there must be a grid: take the best one, however unsure
 )->Grid:
     "The native pixel grid of a picture"
     if min(rgba.shape[:2])<2: raise SpriteDXError('a picture of one pixel row has no grid; give one at least 2x2')
     if alpha is None and (e := exact_scale(rgba)):
         return Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])])
-    if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most)
+    if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most, expect)
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
     scales, levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
     s, nats, contrast, k, p = best or (0., 0., 1., 0, 1e9); f = 2**k; n = (x1-x0)/f, (y1-y0)/f
     cx, cy = [extend(place(E.sum(0), p, p/2), m, p) for E, m in zip(levels[k], n)] if best else [np.array([0, m]) for m in n]
     s /= p*f
-    if is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
+    sure = expect and best is not None
+    if not sure and is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
     # a picture this small is not worth shrinking: without a grid it passes as it is
-    if contrast<1.5 or s<.4 or nats<.005: return Grid.uniform(W, H, 1/max(contrast, 1), 'none' if max(W, H)>64 else 'native')
+    if not sure and (contrast<1.5 or s<.4 or nats<.005): return Grid.uniform(W, H, 1/max(contrast, 1), 'none' if max(W, H)>64 else 'native')
     cx, cy, p, _ = refine(scales[k], cx, cy, p)
-    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/contrast)
+    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/max(contrast, 1))
 
-def halved_grid(rgba, alpha, most):
+def halved_grid(rgba, alpha, most, expect=False):
     "The grid of a very large picture, from half its size unless its middle is native"
     H, W = rgba.shape[:2]; y, x = max(H//2-512, 0), max(W//2-512, 0); mid = np.s_[y:y+1024, x:x+1024]
     if find_grid(rgba[mid], None if alpha is None else alpha[mid]).kind=='native': return Grid.uniform(W, H, .5, 'native')
     two = lambda a: (a[:H//2*2:2, :W//2*2:2].astype(np.float32)+a[1::2, :W//2*2:2][:H//2]+a[:H//2*2:2, 1::2]+a[1::2, 1::2])/4
-    g = find_grid((two(rgba)+.5).astype(np.uint8), None if alpha is None else two(np.asarray(alpha)).astype(np.asarray(alpha).dtype), most)
+    g = find_grid((two(rgba)+.5).astype(np.uint8), None if alpha is None else two(np.asarray(alpha)).astype(np.asarray(alpha).dtype), most, expect)
     if g.kind=='none': return Grid.uniform(W, H, g.confidence, 'none')
     p = 2*g.pitch[0], 2*g.pitch[1]
     return Grid.from_cuts(extend(2*g.cuts_x, W, p[0]), extend(2*g.cuts_y, H, p[1]), g.confidence)

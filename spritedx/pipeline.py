@@ -106,7 +106,9 @@ def grid_of(
 )->Grid:
     "The grid of a picture or a clip"
     tries = sorted({0, len(frames)//3, 2*len(frames)//3})
-    found = [find_grid(frames[i]) for i in tries if frames[i][..., 3].any()]
+    # what stands on a key colour and is larger than the network's frame was drawn by a generator: it must have a grid
+    expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
+    found = [find_grid(frames[i], expect=expect) for i in tries if frames[i][..., 3].any()]
     if not found: found = [find_grid(raw[0])]
     # a picture no larger than the network's own frame is most likely native: only a sure grid says otherwise
     if max(frames[0].shape[:2])<=settings().size: found = [g if g.kind!='grid' or g.confidence>=.6 else Grid.uniform(*frames[0].shape[1::-1], 1-g.confidence) for g in found]

@@ -12,7 +12,7 @@ import functools
 from pathlib import Path
 import numpy as np, torch
 from .core import SpriteDXError, as_rgba, settings, to_float
-from .train import load_weights, weights_hash
+from .weights import load_weights, weights_hash
 
 # %% ../nbs/33_predict.ipynb #2055d8a2
 def weights_path(name:str=None)->Path:
