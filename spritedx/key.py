@@ -149,23 +149,23 @@ def _shrink(m, r):
     return m
 
 # %% ../nbs/13_key.ipynb #78355faa
-def _holes(e, plain, near, bg, saturated):
+def _holes(plain, near, bg, saturated):
     "Enclosed parts that show the key; `near` is what is near the key and not yet background"
-    if saturated: near = near|((plain<.13)&_shrink(~bg, _rim(bg.shape))) # the blurred edge of the background is not a hole
+    # what white or black encloses is a shirt as often as a gap under an arm: there nothing is opened
+    if not saturated: return np.zeros_like(near)
+    near = near|((plain<.13)&_shrink(~bg, _rim(bg.shape))) # the blurred edge of the background is not a hole
     lb, n = ndimage.label(near)
     if not n: return near
     at = np.flatnonzero(lb); k = lb.ravel()[at]
     area = np.maximum(np.bincount(k, minlength=n+1), 1)
     mean = lambda v: np.bincount(k, v.ravel()[at], n+1)/area
-    if saturated: ok = (area>=plain.size/40000)&(mean(plain)<np.where(area<plain.size/800, .13, .065))
-    else: ok = (area>=max(9, plain.size/4000))&(np.sqrt(sum(mean(e[..., c])**2 for c in range(3)))<.004)
+    ok = (area>=plain.size/40000)&(mean(plain)<np.where(area<plain.size/800, .13, .065))
     ok[0] = False
     return ok[lb]
 
 def _background(
     d:np.ndarray,     # (H, W) distance with shadows forgiven
     plain:np.ndarray, # (H, W) distance without
-    e:np.ndarray,     # (H, W, 3) difference from the key
     t:float,          # threshold
     saturated:bool,
 )->np.ndarray: # (H, W) bool
@@ -174,7 +174,7 @@ def _background(
     bg = np.zeros(n+1, bool)
     bg[np.r_[lb[0], lb[-1], lb[:, 0], lb[:, -1]]] = True; bg[0] = False
     out = bg[lb]
-    out |= _holes(e, plain, (d<t)&~out, out, saturated)
+    out |= _holes(plain, (d<t)&~out, out, saturated)
     fg, _ = ndimage.label(~out)
     return out|(np.bincount(fg.ravel())<plain.size/12000)[fg]
 
@@ -214,7 +214,7 @@ def key_matte(
     t = float(np.clip(1.9*key.spread, .055 if key.saturated else .018, .1))
     c = _refit(lab, key.field, t)
     K = _surface(c, H, W); d, plain = _distance(lab, K, key.saturated)
-    bg = _background(d, plain, lab-K, t, key.saturated)
+    bg = _background(d, plain, t, key.saturated)
     soft = _has_rim(plain, bg)
     if s>1: bg = np.pad(bg.repeat(s, 0).repeat(s, 1), ((0, h), (0, w)), 'edge')[:h, :w]
     a = (~bg).astype(np.float32)

@@ -169,11 +169,10 @@ def cleaned(
     r.network = True
     return out
 
-def _full_picture(frames, border=.5):
-    "Does what the network kept reach around the border, so that there is no sprite to cut out?"
+def _full_picture(frames, share=.1):
+    "Is there no sprite to cut out: does what the network kept reach two sides of the picture, or is it next to nothing?"
     v = frames[0][..., 3]>127
-    edge = np.concatenate([v[0], v[-1], v[:, 0], v[:, -1]])
-    return edge.mean()>border or v.mean()<.01
+    return sum(s.mean()>share for s in (v[0], v[-1], v[:, 0], v[:, -1]))>1 or v.mean()<.01
 
 # %% ../nbs/40_pipeline.ipynb #7157ee29
 def finish(
