@@ -229,18 +229,34 @@ def _quickshift(
     return np.unique(up, return_inverse=True)[1]
 
 # %% ../nbs/10_palette.ipynb #09c400e4
+def _flatness(
+    rgba:np.ndarray, # (H, W, 4) uint8
+    tau=.02,         # step to the likeliest neighbour at which a pixel counts half
+)->np.ndarray: # a weight in (0, 1] for each visible pixel
+    "How likely each visible pixel is one of a flat area, and not a blend on an edge"
+    x, v = toed(rgba[..., :3]), rgba[..., 3]>0
+    d = np.full(v.shape, 9., np.float32)
+    for a,b in (((slice(None, -1),), (slice(1, None),)), ((slice(None), slice(None, -1)), (slice(None), slice(1, None)))):
+        e = np.where(v[a]&v[b], np.linalg.norm(x[a]-x[b], axis=-1), 9.)
+        d[a], d[b] = np.minimum(d[a], e), np.minimum(d[b], e)
+    return 1/(1+(d[v]/tau)**2)
+
 def _represent(
     c:np.ndarray,   # (N, 3) uint8 distinct colours
     w:np.ndarray,   # (N,) weights
     lab:np.ndarray, # (N,) cluster of each
+    h=.015,         # width of the kernel, toed OKLab
 )->np.ndarray: # (K, 3) uint8
-    "One colour for each cluster"
-    k = lab.max()+1
-    tot = np.bincount(lab, w, k)
-    mean = np.stack([np.bincount(lab, w*c[:, i], k) for i in range(3)], -1)/tot[:, None]
-    o = np.lexsort((w, lab)); last = np.flatnonzero(np.r_[np.diff(lab[o])>0, True])
-    top = o[last]
-    return np.where((w[top]>.3*tot)[:, None], c[top], np.rint(mean)).astype(np.uint8)
+    "One colour for each cluster: an exact one that dominates, else the mode, which blends on edges do not pull away"
+    x, out = toed(c), []
+    for m in np.split(np.argsort(lab, kind='stable'), np.cumsum(np.bincount(lab))[:-1]):
+        top = m[w[m].argmax()]
+        if w[top]>.3*w[m].sum(): out.append(c[top]); continue
+        s = m[np.argsort(-w[m], kind='stable')[:400]]
+        k = lambda at: np.exp(-((x[s]-at)**2).sum(-1)/(2*h*h))*w[s]
+        best = x[s][np.argmax([k(a).sum() for a in x[s]])]
+        out.append(np.rint((c[s]*k(best)[:, None]).sum(0)/k(best).sum()))
+    return np.array(out, np.uint8)
 
 # %% ../nbs/10_palette.ipynb #8b93c5bd
 def _kmeans(
@@ -292,8 +308,9 @@ def extract(
     if not len(px): raise SpriteDXError('no visible pixel to take colours from')
     c, inv = _unique(px); w = np.bincount(inv).astype(float)
     s, lab = noise_level(frames), np.arange(len(c))
+    if s>0: w = np.bincount(inv, np.concatenate([_flatness(x) for x in _frames(frames)]))
     if n is None and (s>0 or len(c)>256):
-        lab = _group(c, w, s)
+        lab = _group(c, w, float(np.clip(s, .012, .018)) if s>0 else 0.)
         n = min(lab.max()+1, max_colors)
     if n is not None and lab.max()>=n: c, w = _merged(c, w, lab); lab = _kmeans(toed(c), w, n)
     cs = np.unique(_represent(c, w, lab), axis=0)
