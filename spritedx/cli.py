@@ -74,9 +74,9 @@ def _complain(text): print(f'spritedx: {text}', file=sys.stderr)
 
 def parser()->argparse.ArgumentParser:
     "The parser with every command"
-    import spritedx
+    from importlib.metadata import version
     p = argparse.ArgumentParser('spritedx', description='Turns AI-made or damaged pixel art into true pixel art with a clean alpha.')
-    p.add_argument('--version', action='version', version=spritedx.__version__)
+    p.add_argument('--version', action='version', version=version('spritedx'))
     sub = p.add_subparsers(dest='command', required=True)
     for name,(text,fill,_) in COMMANDS.items(): fill(sub.add_parser(name, help=text, description=text[0].upper()+text[1:]+'.'))
     return p
