@@ -6,10 +6,11 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['Options', 'load_palette', 'Report', 'matte_of', 'as_opaque', 'grid_of', 'to_native', 'shrink', 'box_of', 'cleaned',
-           'finish', 'already_clean', 'clean_frames', 'clean']
+           'finish', 'already_clean', 'checked', 'restored', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
-import time
+import os, time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 import numpy as np
 from .core import SpriteDXError, as_rgba, settings, to_uint8, zero_hidden
@@ -81,16 +82,16 @@ def matte_of(
     frames:list,     # (H, W, 4) uint8
     opt:Options,
     r:Report,
-)->tuple:            # frames with a matte, and how they got it: 'own alpha', 'key', 'network' or 'none'
-    "Decide for the whole clip, then cut out every frame"
-    if opt.matte=='none': return [as_opaque(f) for f in frames],'none'
+)->tuple:            # a function from a frame to the frame with a matte, and how it gets it: 'own alpha', 'key', 'network' or 'none'
+    "Decide once for the whole clip"
+    if opt.matte=='none': return as_opaque,'none'
     if opt.matte=='keep' or _has_alpha(frames[0]):
         if not _has_alpha(frames[0]): r.warn('the picture has no alpha to keep; leave --matte at auto to cut the sprite out')
-        return frames,'own alpha'
+        return as_rgba,'own alpha'
     key = estimate_key(frames[0])
     r.key,r.key_confidence = bytes(key.color).hex(),round(float(key.confidence), 3)
-    if key.kind!='plain': r.key = None; return frames,'network'
-    return [_cut(f, key) for f in frames],'key'
+    if key.kind!='plain': r.key = None; return as_rgba,'network'
+    return lambda f: _cut(f, key),'key'
 
 def as_opaque(x): return np.dstack([x[..., :3], np.full(x.shape[:2], 255, np.uint8)])
 
@@ -100,15 +101,14 @@ def _cut(x, key):
 
 # %% ../nbs/40_pipeline.ipynb #1d5af7f6
 def grid_of(
-    frames:list, # (H, W, 4) uint8 with a matte
+    frames:list, # (H, W, 4) uint8 with a matte: a few of the clip's
     raw:list,    # the same before
     r:Report,
 )->Grid:
     "The grid of a picture or a clip"
-    tries = sorted({0, len(frames)//3, 2*len(frames)//3})
     # what stands on a key colour and is larger than the network's frame was drawn by a generator: it must have a grid
     expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
-    found = [find_grid(frames[i], expect=expect) for i in tries if frames[i][..., 3].any()]
+    found = [find_grid(f, expect=expect) for f in frames if f[..., 3].any()]
     if not found: found = [find_grid(raw[0])]
     # a picture no larger than the network's own frame is most likely native: only a sure grid says otherwise
     if max(frames[0].shape[:2])<=settings().size: found = [g if g.kind!='grid' or g.confidence>=.6 else Grid.uniform(*frames[0].shape[1::-1], 1-g.confidence) for g in found]
@@ -184,14 +184,12 @@ def finish(
     if opt.alpha=='binary': frames = [np.dstack([f[..., :3], np.where(f[..., 3]>127, 255, 0).astype(np.uint8)]) for f in frames]
     frames = [zero_hidden(f) for f in frames]
     if not any(f[..., 3].any() for f in frames):
-        r.warn('nothing is left: the picture seems to be background only'); r.colours = 0
+        r.warn('nothing is left: the picture seems to be background only')
         return frames,None
     pal,n = load_palette(opt.palette)
     seen = [f for f in frames if f[..., 3].any()]
     pal = pal or extract(seen[:: max(1, len(seen)//12)], n)
-    frames = [snap(f, pal) for f in frames]
-    r.colours = _colours(frames)
-    return frames,pal
+    return _each(lambda f: snap(f, pal), frames),pal
 
 def _colours(frames): return len(np.unique(np.concatenate([f[f[..., 3]>0][:, :3] for f in frames]), axis=0))
 
@@ -208,36 +206,43 @@ def _packed(x): return x[x[..., 3]>127][:, :3].astype(np.uint32)@np.array([65536
 def _same_colours(big, small, share=.99): return np.isin(_packed(big), np.unique(_packed(small))).mean()>=share
 
 # %% ../nbs/40_pipeline.ipynb #bb7e9859
+def checked(frames)->list: # (H, W, 4) uint8
+    "Frames in which there can be something to clean, or an error"
+    raw = [as_rgba(f) for f in frames]
+    if len({f.shape for f in raw})!=1: raise SpriteDXError('the frames of a clip must be of one size')
+    if not any(f[..., 3].any() for f in raw): raise SpriteDXError('the picture is fully transparent; there is nothing to clean')
+    if all((f==f[0, 0]).all() for f in raw): raise SpriteDXError('the picture is one flat colour; there is no sprite in it')
+    return raw
+
+def _each(f, xs):
+    "`f` of every x, on all cores"
+    with ThreadPoolExecutor(os.cpu_count()) as ex: return list(ex.map(f, xs))
+
+def restored(small, opt, r)->list:
+    "The network's answer, and whether there was a sprite in the picture at all"
+    done = cleaned(small, r.matte, opt, r)
+    if r.matte!='network' or not _full_picture(done): return done
+    r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
+    return [as_opaque(d) for d in done]
+
 def clean_frames(
     frames:list,           # (H, W, 3 or 4) uint8, all of one size
     opt:Options=Options(),
 )->tuple:                  # list of Sprite, Report
     "Clean a clip: grid, key, palette and canvas are decided once, then every frame is cleaned by itself"
-    raw = [as_rgba(f) for f in frames]
-    if len({f.shape for f in raw})!=1: raise SpriteDXError('the frames of a clip must be of one size')
-    load_palette(opt.palette)
-    h,w = raw[0].shape[:2]
-    r = Report(input=(w, h), frames=len(raw)); clock = _Clock(r)
-    if not any(f[..., 3].any() for f in raw): raise SpriteDXError('the picture is fully transparent; there is nothing to clean')
-    if all((f[..., :3]==f[0, 0, :3]).all() and f[..., 3].min()==f[..., 3].max() for f in raw):
-        raise SpriteDXError('the picture is one flat colour; there is no sprite in it')
-    cut,r.matte = matte_of(raw, opt, r); clock('matte')
-    g = grid_of(cut, raw, r); clock('grid')
-    small = [to_native(f, g, opt, r) for f in cut]; clock('sample')
-    done_already = opt.palette=='auto' and str(opt.size)=='auto' and already_clean(cut, small, r.matte)
-    if opt.network and not done_already:
-        done = cleaned(small, r.matte, opt, r)
-        if r.matte=='network' and _full_picture(done):
-            r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
-            done = [as_opaque(d) for d in done]
-        small = done
+    load_palette(opt.palette) # a bad palette is said before any work
+    raw = checked(frames); n = len(raw)
+    r = Report(input=raw[0].shape[1::-1], frames=n); clock = _Clock(r)
+    cut,r.matte = matte_of(raw, opt, r)
+    known = {i: cut(raw[i]) for i in sorted({0, n//3, 2*n//3})}; clock('matte') # the frames that decide for the clip
+    g = grid_of(list(known.values()), [raw[i] for i in known], r); clock('grid')
+    small = _each(lambda i: to_native(known[i] if i in known else cut(raw[i]), g, opt, r), range(n)); clock('sample')
+    as_is = opt.palette==opt.size=='auto' and already_clean(list(known.values()), [small[i] for i in known], r.matte)
+    if opt.network and not as_is: small = restored(small, opt, r)
     clock('network')
-    if done_already:
-        small,pal = [zero_hidden(s) for s in small],None
-        r.colours = _colours(small)
-    else: small,pal = finish(small, opt, r)
+    small,pal = ([zero_hidden(s) for s in small],None) if as_is else finish(small, opt, r)
     clock('palette')
-    r.native = small[0].shape[1::-1]
+    r.native,r.colours = small[0].shape[1::-1],_colours(small)
     if r.colours==1: r.warn('one colour is left; the result is a silhouette')
     meta = dict(native=list(r.native), pitch=r.pitch, grid=r.grid, matte=r.matte, network=r.network)
     return [Sprite(s, pal, dict(meta)) for s in small],r
