@@ -3,6 +3,7 @@ import json, os, re, shutil, subprocess, sys
 from importlib.metadata import entry_points
 from pathlib import Path
 import pytest, yaml
+from IPython.display import Markdown
 from spritedx.core import settings
 from spritedx.ledger import file_hash, log_table, new_experiment, new_record, read_ledger, write_record
 import house
@@ -162,6 +163,14 @@ def test_log_page_is_made_from_the_ledger():
     shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in cells(nbs/'experiments'/'index.ipynb') if c['cell_type']=='code' for o in c['outputs']]
     want = log_table(records) if records else 'No experiment has been recorded yet.'
     assert want in shown, 'run nbs/experiments/index.ipynb'
+
+def test_first_page_shows_the_ledger():
+    "Its table is what its cell makes of the records that are there now"
+    cell, = [c for c in cells(nbs/'index.ipynb') if c['cell_type']=='code' and 'read_ledger()' in house.source(c)]
+    code, last = house.source(cell).rsplit('\n', 1)
+    made = dict(Markdown=Markdown, read_ledger=read_ledger)
+    exec(code, made)
+    assert eval(last, made).data==''.join(cell['outputs'][0]['data']['text/markdown']), 'run nbs/index.ipynb, then python tests/house.py'
 
 def test_new_experiment_runs_once_it_has_a_record(copy):
     d, run = copy
