@@ -10,7 +10,7 @@ from spritedx.corrupt import corrupt, run
 from spritedx.palette import Palette
 from spritedx.sources import make_clip, make_sprite
 from spritedx.sprite import Clip, Sprite, load_sprite, read, write_gif
-from spritedx.video import write_mp4
+from spritedx.video import write_mp4, write_webm
 
 def padded(x, m=3): return np.pad(x, ((m, m), (m, m), (0, 0)))
 def on(x, rgb): return np.where(x[..., 3:]>0, x[..., :3], np.array(rgb)).astype(np.uint8)
@@ -369,6 +369,14 @@ def test_video(sh):
     assert np.abs(np.subtract(ys[0].shape, walk[0].shape)).max()<=1
     v = np.concatenate([y[y[..., 3]>0] for y in ys])
     assert len(np.unique(v, axis=0))==r['colours']<=64
+
+def test_video_with_alpha(fast):
+    "180 px: a width whose last columns FFmpeg drops on the way from YUV to RGBA"
+    write_webm([larger(x, 6) for x in walk], 'walk.webm', fps=10, crf=4)
+    assert fast('walk.webm', '-o', 'out', '--report', 'r.json')[::2]==(0, [])
+    ys, times = sheet_frames('out/walk.png')
+    assert times==[100]*3 and all(y.shape==x.shape and overlap(y[..., 3]>0, x[..., 3]>0)>.95 for x,y in zip(walk, ys, strict=True))
+    assert json.loads(Path('r.json').read_text())['files'][0]['matte']=='own alpha'
 
 # --- what cannot be cleaned
 
