@@ -50,7 +50,7 @@ def tree(d='.'): return sorted(p.relative_to(d).as_posix() for p in Path(d).rglo
 
 def command(code, *args, cwd, **kw):
     env = {k: v for k,v in os.environ.items() if k not in ('SPRITEDX_DATA', 'IN_TEST')}
-    return subprocess.run([sys.executable, '-c', code, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=180, **kw)
+    return subprocess.run([sys.executable, '-c', code, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=400, **kw)
 
 entry = 'import sys; from spritedx.cli import main; sys.exit(main())'
 
