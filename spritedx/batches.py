@@ -143,7 +143,7 @@ class Batches:
         p,b = self.pools[k],self.bs[k]
         j = i-(self.ends[k-1] if k else 0)
         rows = np.sort(self.g.integers(0, len(p), b)) if self.augment else slice(j*b, (j+1)*b)
-        x = torch.from_numpy(np.ascontiguousarray(p[rows])).permute(0, 3, 1, 2)
+        x = torch.from_numpy(np.array(p[rows])).permute(0, 3, 1, 2)
         if self.augment: x = self.turn(x)
         x = x.float()/255
         return x[:, :4],x[:, 4:],x[:, :4]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from PIL import Image
+from .core import SpriteDXError
 from .corrupt import run
 from .files import clean_file
 from .metrics import score
@@ -65,7 +66,9 @@ def demo(
     animation:str='walk',
 )->Demo:
     "Draw, damage, clean, compare"
-    out = Path(out); out.mkdir(parents=True, exist_ok=True)
+    out = Path(out)
+    try: out.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise SpriteDXError(f'cannot write {out}: {e.strerror}; choose another folder with -o') from None
     truth = [_margin(f) for f in make_clip(seed, kind=kind, animation=animation, n=n, size=64)]
     src = damaged_clip(truth, out/'before.mp4', seed)
     clip,rep = clean_file(src)

@@ -97,6 +97,10 @@ class Batch:
         n = f'{len(self.done)} cleaned'+(f', {len(self.skipped)} skipped' if self.skipped else '')
         return n+(f', {len(self.failed)} failed' if self.failed else '')
 
+def _fail(b, path, error, say):
+    b.failed.append(dict(file=str(path), error=error))
+    if say: say(error if str(path) in error else f'{path}: {error}')
+
 def clean_many(
     inputs:list,
     out:Path,
@@ -108,18 +112,23 @@ def clean_many(
 )->Batch:
     "Clean every file that `inputs` stand for into `out`"
     load_palette(opt.palette)
+    if opt.weights and opt.network:
+        from spritedx.predict import network # torch is heavy, and not every picture needs it
+        network(opt.weights)
     items,b = expand(inputs),Batch()
     single = len(items)==1 and len(inputs)==1 and not Path(inputs[0]).is_dir()
     off = not progress if progress is not None else (True if len(items)==1 else None)
+    given = {i.path.resolve() for i in items if i.path.is_file()}
     for it in tqdm(items, disable=off, unit='file', leave=False):
         try:
             to = target(it, out, single, fmt)
+            if to.exists() and to.resolve() in given: raise SpriteDXError(f'{to} is an input and would be overwritten; choose another place with -o')
             if resume and to.exists(): b.skipped.append(str(it.path)); continue
             clip,rep = clean_file(it.path, opt)
             rep['output'] = str(write(clip, to, fmt)); b.done.append(rep)
-        except SpriteDXError as e:
-            b.failed.append(dict(file=str(it.path), error=str(e)))
-            if say: say(f'{it.path}: {e}' if str(it.path) not in str(e) else str(e))
+        except SpriteDXError as e: _fail(b, it.path, str(e), say)
+        except Exception as e: # a fault of ours must not cost the other pictures their results
+            _fail(b, it.path, f'{" ".join(str(e).split())[:120]} ({type(e).__name__}); a fault in spritedx, please report it', say)
     return b
 
 def write_report(b:Batch, path:Path):

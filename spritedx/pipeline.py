@@ -85,9 +85,10 @@ def matte_of(
 )->tuple:            # a function from a frame to the frame with a matte, and how it gets it: 'own alpha', 'key', 'network' or 'none'
     "Decide once for the whole clip"
     if opt.matte=='none': return as_opaque,'none'
-    if opt.matte=='keep' or _has_alpha(frames[0]):
-        if not _has_alpha(frames[0]): r.warn('the picture has no alpha to keep; leave --matte at auto to cut the sprite out')
-        return as_rgba,'own alpha'
+    if _has_alpha(frames[0]): return as_rgba,'own alpha'
+    if opt.matte=='keep':
+        r.warn('the picture has no alpha to keep; leave --matte at auto to cut the sprite out')
+        return as_opaque,'none'
     key = estimate_key(frames[0])
     r.key,r.key_confidence = bytes(key.color).hex(),round(float(key.confidence), 3)
     if key.kind!='plain': r.key = None; return as_rgba,'network'
@@ -110,7 +111,7 @@ def unevenness(
     steps = [np.linalg.norm(a-b, axis=-1)[u|w] for a,b,u,w in ((s[:, 1:], s[:, :-1], v[:, 1:], v[:, :-1]), (s[1:], s[:-1], v[1:], v[:-1]))]
     return float(cell_spread(x, g)[v].mean()/max(np.concatenate(steps).mean(), 1e-6))
 
-def _believable(x, g): return g.kind!='grid' or (min(g.pitch)>=3.2 and unevenness(x, g)<.2)
+def _believable(x, g): return g.kind!='grid' or g.confidence==1 or (min(g.pitch)>=3.2 and unevenness(x, g)<.2) # 1: an exact enlargement
 
 # %% ../nbs/40_pipeline.ipynb #98c78aeb
 def grid_of(
@@ -252,6 +253,8 @@ def clean_frames(
     as_is = opt.palette==opt.size=='auto' and already_clean(list(known.values()), [small[i] for i in known], r.matte)
     if opt.network and not as_is: small = restored(small, opt, r)
     clock('network')
+    # hard edges have no spill: what despill made of the contour gives way to the picture's own colours
+    if as_is and r.matte=='key': small = [np.dstack([to_native(f, g, opt, r)[..., :3], s[..., 3]]) for f,s in zip(raw, small)]
     small,pal = ([zero_hidden(s) for s in small],None) if as_is else finish(small, opt, r)
     clock('palette')
     r.native,r.colours = small[0].shape[1::-1],_colours(small)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 import av
 import numpy as np
-from .core import SpriteDXError, atomic_path, zero_hidden
+from .core import SpriteDXError, as_rgba, atomic_path, zero_hidden
 from .sprite import Frames, check_size, read as read_image
 
 # %% ../nbs/41_video.ipynb #de677af0
@@ -74,9 +74,16 @@ def _decoded(c, s):
     dec = av.CodecContext.create(lib, 'r')
     for p in c.demux(s): yield from dec.decode(p if p.size else None)
 
+def _alpha(f):
+    "Alpha of a decoded picture, (H, W) uint8"
+    p = f.reformat(format='yuva420p').planes[3]
+    return np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, :p.width]
+
 def _pixels(f):
     "A decoded picture as (H, W, 4) uint8, upright"
-    x = zero_hidden(f.to_ndarray(format='rgba'))
+    # swscale leaves the last columns of many widths empty on the way from YUV to RGBA, so alpha is fetched by itself
+    x = as_rgba(f.to_ndarray(format='rgb24'))
+    if any(c.is_alpha for c in f.format.components): x = zero_hidden(np.dstack([x[..., :3], _alpha(f)]))
     return np.ascontiguousarray(np.rot90(x, round(getattr(f, 'rotation', 0)/90)%4))
 
 def frames(
