@@ -35,7 +35,7 @@ def sprites_of(name:str)->pl.DataFrame:
     if name not in SETS: raise SpriteDXError(f'no set {name!r}; there are {", ".join(SETS)}')
     if name=='procedural': return procedural(240, seed=1000)
     root = data_dir()
-    if root is None: raise SpriteDXError(f'set {name} needs the sprite packs: set SPRITEDX_DATA to their folder; --set procedural runs without them')
+    if root is None: raise SpriteDXError(f'set {name} needs the sprite packs: set SPRITEDX_DATA to their folder; the set procedural runs without them')
     return scan_packs(root).filter((pl.col('split')==name)&(pl.col('width')>=8)&(pl.col('height')>=8)&(pl.col('colours')>1))
 
 def cases(

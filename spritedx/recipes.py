@@ -18,6 +18,7 @@ from .catalogue import Pack, pack, scan_packs
 from .core import SpriteDXError, data_dir
 from .corrupt import Damage
 from .sources import procedural
+from .losses import ACLoss
 from .train import Plan, train
 
 # %% ../nbs/34_recipes.ipynb #8497b9ab
@@ -39,11 +40,14 @@ class Recipe:
     valid:tuple
     plan:Plan
     characters:int=2500 # procedural sprites packed
+    start:str=None      # recipe whose weights it goes on from; None: from nothing
 
 VALID = (Pool('v64', 'packs', 1024, 64, 900, 'valid'), Pool('v128', 'packs', 256, 128, 901, 'valid'))
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
+    close=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
+        Plan(loss=ACLoss(close=.1), epochs=4, batches=330, lr=5e-4, seed=43), start='first'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('w64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('w64', 'procedural', 64, 64, 900, 'valid'),),
@@ -78,10 +82,11 @@ def run_recipe(
     "Packs, pools, training"
     if name not in RECIPES: raise SpriteDXError(f'no recipe {name!r}; there are {", ".join(RECIPES)}')
     r,out = RECIPES[name],Path(out)
+    start = run_recipe(r.start, out.parent/r.start, None, workers, device)['weights'] if r.start else None
     plan = replace(r.plan, epochs=epochs) if epochs else r.plan
     data = {p: Pack(pack_for(p, out, r.characters)).digest() for p in sorted({o.source for o in r.pools+r.valid})}
     pools,valid = (pools_of(o, out, r.characters, workers) for o in (r.pools, r.valid))
-    res = train(plan, pools, valid, out, device, recipe=name, licence='Apache-2.0', data=json.dumps(data),
+    res = train(plan, pools, valid, out, device, start, recipe=name, licence='Apache-2.0', data=json.dumps(data),
         sources='open-duelyst CC0-1.0, crawl-tiles CC0-1.0, superpowers CC0-1.0, freedoom BSD-3-Clause, procedural CC0-1.0' if 'packs' in data else 'procedural CC0-1.0')
     return dict(res, recipe=name, data=data, device=device_name(device))
 

@@ -20,7 +20,7 @@ from .acnet import ACNet, ACSpec, spec_json
 from .batches import loaders
 from .core import SpriteDXError, atomic_path, settings
 from .losses import ACLoss, oklab
-from .weights import save_weights, weights_meta
+from .weights import load_weights, save_weights, weights_meta
 
 # %% ../nbs/32_train.ipynb #355aa868
 def right_share(
@@ -136,11 +136,13 @@ def train(
     pools:list, valid:list,
     out:Path,          # folder; a checkpoint found there is continued
     device=None,
+    start:Path=None,   # weights to start from; None: from nothing
     **meta,            # goes into the header of the weights
 )->dict:               # weights file, hash, seconds of this call, last row of metrics
     "Train by the plan, or go on where an earlier call stopped"
     learn,out,t = learner(plan, pools, valid, out, device),Path(out),time.perf_counter()
     ckpt = out/'checkpoint.safetensors'
+    if start: learn.model.load_state_dict(load_weights(start).state_dict())
     done = resume(learn, ckpt) if ckpt.exists() else 0
     if done<plan.epochs: learn.fit_one_cycle(plan.epochs, plan.lr, pct_start=.1, start_epoch=done)
     learn.model.load_state_dict(learn.average.ema)
