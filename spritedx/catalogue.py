@@ -205,7 +205,7 @@ def pack(
     split:str=None,    # keep one split only
     limit:int=None,    # keep this many (an even draw: ids are hashes, the smallest are kept)
     compress:bool=False, # zip the arrays: about a tenth of the size, seconds slower to load
-)->'Pack':
+)->object: # a `Pack`
     "Write a catalogue's pixels to one array file and open it"
     path = Path(path)
     if path.suffix!='.npz': raise SpriteDXError(f'{path} must end in .npz')
