@@ -17,19 +17,23 @@ def _clean_args(p):
     p.add_argument('-o', '--out', default='cleaned', help='a file (one input) or a folder (default: %(default)s)')
     p.add_argument('--size', default='auto', help='auto (find the native grid), or the longest side in px, such as 128 (default: %(default)s)')
     p.add_argument('--palette', default='auto', help='auto, a number of colours, or a palette file: .hex .gpl .pal .png (default: %(default)s)')
-    p.add_argument('--matte', default='auto', choices=['auto', 'keep', 'none'], help="auto (cut the sprite out), keep (the picture's alpha), none (full picture)")
+    p.add_argument('--matte', default='auto', choices=['auto', 'keep', 'network', 'none'], help="auto (cut the sprite out), keep (the picture's alpha), network (the matting network, at full size), none (full picture)")
+    p.add_argument('--style', default='pixel', choices=['pixel', 'smooth'], help='pixel (native pixels), smooth (the cut-out at full size, nothing else changed) (default: %(default)s)')
     p.add_argument('--alpha', default='binary', choices=['binary', 'soft'], help='edges of the result (default: %(default)s)')
     p.add_argument('--format', choices=['png', 'sheet', 'gif', 'apng', 'webp'], help='default: png for a still, sheet + JSON for a clip')
     p.add_argument('--report', metavar='FILE.json', help='write what was decided, found and measured for each file')
     p.add_argument('--weights', help='weights of the network (default: the ones that ship)')
+    p.add_argument('--model', default='ac', choices=['ac', 'flow'], help='without --weights: the regressor ac, which answers at once, or the flow, which takes steps (default: %(default)s)')
+    p.add_argument('--steps', type=int, metavar='N', help='of a flow: more are slower and follow it closer (default: what it was made for)')
+    p.add_argument('--seed', type=int, metavar='N', help='of a flow: another seed, another answer where the picture leaves several open')
     p.add_argument('--no-network', action='store_true', help='grid, matte and palette alone')
     p.add_argument('--resume', action='store_true', help='leave results that are there already')
 
-def _clean(a):
+def _clean(a, make=None, **options):
     from spritedx.files import clean_many, write_report
     from spritedx.pipeline import Options
-    opt = Options(a.size, a.palette, a.matte, a.alpha, not a.no_network, a.weights)
-    b = clean_many(a.input, a.out, opt, a.format, a.resume, say=_complain)
+    opt = Options(a.size, a.palette, a.matte, a.alpha, not a.no_network, a.weights, **options, style=a.style, model=a.model, steps=a.steps, seed=a.seed)
+    b = clean_many(a.input, a.out, opt, a.format, a.resume, say=_complain, make=make)
     if a.report: write_report(b, a.report)
     for r in b.done: print(_line(r))
     if len(b.done)+len(b.failed)+len(b.skipped)>1: print(b.summary())
@@ -40,7 +44,23 @@ def _line(r):
     size = f"{r['native'][0]}x{r['native'][1]}"
     how = f"grid {r['pitch'][0]:.2f} px" if r['grid']=='grid' else r['grid'] if r['grid']=='native' else 'no grid'
     clip = f", {r['frames']} frames" if r['frames']>1 else ''
-    return f"{r['output']}: {size}, {r['colours']} colours{clip} ({how}, matte: {r['matte']}, {r['ms']:.0f} ms)"+''.join(f'\n  note: {w}' for w in r['warnings'])
+    return f"{r['output']}: {size}, {r['colours']} colours{clip} ({how}, matte: {r['matte']}, {r['ms']:.0f} ms)"+''.join(map(_shot, r.get('shots', [])))+''.join(f'\n  note: {w}' for w in r['warnings'])
+
+def _shot(o): return f"\n  {o['name']}: frames {o['from']}-{o['to']}"+(f", a loop (score {o['loop']['score']:.2f})" if o['loop'] else '')
+
+def _clip_args(p):
+    _clean_args(p)
+    p.add_argument('--fps', type=float, help='drop frames to this rate (default: keep them all)')
+    p.add_argument('--shots', default='', metavar='NAMES', help='names of the shots in the film, such as greet,idle,run (default: one shot, or as many as were joined uncoded)')
+    p.add_argument('--loop', default='', metavar='NAMES', help='shots to cut to their best loop, such as idle,run, or all (default: none)')
+    p.add_argument('--no-steady', action='store_true', help='let the sprite sway by parts of a pixel')
+
+def _clip(a):
+    from functools import partial
+    from spritedx.files import clip_file, names_in
+    if a.fps is not None and not 0<a.fps<=240: raise SpriteDXError(f'--fps {a.fps:g} cannot be had; use a number up to 240')
+    make = partial(clip_file, rate=a.fps, names=names_in(a.shots), loop=names_in(a.loop))
+    return _clean(a, make, steady=not a.no_steady)
 
 def _demo_args(p):
     p.add_argument('-o', '--out', default='spritedx-demo', help='folder (default: %(default)s)')
@@ -53,22 +73,207 @@ def _demo(a):
     return 0
 
 # %% ../nbs/51_cli.ipynb #85da8543
+def _finetune_args(arg):
+    arg('--from', dest='src', default='none', metavar='WEIGHTS', help='path or hub id of weights to start from, or none (default: %(default)s)')
+    arg('--data', nargs='+', default=['mattes'], metavar='DATA', help='mattes or sprites (of the packs), procedural, folders (P3M-10k, AM-2k, AIM-500, Distinctions-646, Composition-1k, '
+        'ToonOut, DIS5K, or im/ and gt/, or RGBA pictures), .parquet files (default: mattes)')
+    arg('--size', type=int, help='side of the pictures, px: 64 to 4096 (default: 256)')
+    arg('--spec', default='mini', choices=['mini', 'tiny', 'small', 'base', 'large'], help='size of a network that starts from nothing (default: %(default)s)')
+    arg('--loss', choices=['hard', 'soft'], help='soft: alphas between 0 and 1 are meant, as in hair and glass (default: hard)')
+    for name,text in dict(batches='batches an epoch', bs='pictures a batch', accumulate='batches a step', frozen='first epochs in which the backbone rests').items(): arg(f'--{name}', type=int, metavar='N', help=text)
+    arg('--lr', type=float, help="of the decoder (default: by the start)"); arg('--backbone', type=float, metavar='SHARE', help="the backbone's share of it")
+
+def _finetune(a, out):
+    from spritedx.finetune import train_birefnet
+    plan = {k: getattr(a, k) for k in ('size', 'epochs', 'batches', 'bs', 'accumulate', 'lr', 'backbone', 'frozen', 'loss', 'seed')}
+    try: r = train_birefnet(a.src, a.data, out, a.spec, a.workers, **plan)
+    except KeyboardInterrupt: _complain('interrupted; finished epochs are kept, and the same command goes on'); return 130
+    print(f"best: mae {r['mae']:.4f}, in {r['best']}")
+    return 0
+
 def _train_args(p):
-    p.add_argument('model', choices=['ac'], help='what to train: ac, the anti-corruption network')
-    p.add_argument('-o', '--out', default='runs/ac', help='folder for pools, log and checkpoint; an unfinished run there goes on (default: %(default)s)')
-    p.add_argument('--recipe', default='first', help='a named plan (default: %(default)s)')
+    p.add_argument('model', choices=['ac', 'flow', 'birefnet'], help='what to train: ac, the anti-corruption network; flow, the same as a flow; or birefnet, a matting network')
+    p.add_argument('-o', '--out', help='folder for pools, log and checkpoint; an unfinished run there goes on (default: runs/MODEL)')
+    p.add_argument('--recipe', help='ac, flow: a named plan (default: first for ac, flow for flow)')
+    p.add_argument('--pools', metavar='FOLDER', help='ac, flow: packs and pools that runs share (default: the folder of the run)')
+    p.add_argument('--seed', type=int, metavar='N', help='instead of the plan\'s')
     p.add_argument('--epochs', type=int, help='instead of the plan\'s')
-    p.add_argument('--workers', type=int, default=2, help='processes that render pairs (default: %(default)s)')
+    p.add_argument('--workers', type=int, default=2, help='processes that prepare pictures (default: %(default)s)')
+    _finetune_args(p.add_argument_group('birefnet').add_argument)
 
 def _train(a):
+    out = a.out or f'runs/{a.model}'
+    if a.model=='birefnet': return _finetune(a, out)
     from spritedx.recipes import run_recipe
-    print(run_recipe(a.recipe, a.out, a.epochs, a.workers))
+    print(run_recipe(a.recipe or dict(ac='first', flow='flow')[a.model], out, a.epochs, a.workers, seed=a.seed, pools=a.pools, model=a.model))
     return 0
 
 # %% ../nbs/51_cli.ipynb #4364eeaa
+def _bench_args(p):
+    p.add_argument('what', nargs='?', default='clean', choices=['clean', 'matte'], help='clean: the whole road; matte: every way to cut out, side by side (--limit cases a condition, --model for more networks) (default: %(default)s)')
+    p.add_argument('--set', default='valid', choices=['valid', 'tune', 'test', 'procedural', 'ood'], help='which cases; procedural needs no sprite packs (default: %(default)s)')
+    p.add_argument('--model', metavar='NAME|PATH|none', help='weights; none: grid, matte and palette alone (default: the ones that ship)')
+    p.add_argument('--peer', action='append', default=[], metavar='NAME', help='another tool on the same cases; may be given again; all: every one')
+    p.add_argument('--limit', type=int, metavar='N', help='cases in all, the same share of every condition')
+    p.add_argument('--condition', action='append', metavar='NAME', help='only this one; may be given again')
+    p.add_argument('--against', metavar='RUN', help="a finished run's folder, or a record's number: differences case by case")
+    p.add_argument('--out', metavar='DIR', help='folder for results; an unfinished run there goes on (default: runs/bench/SET-...)')
+    p.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
+    p.add_argument('--any-hash', action='store_true', help='go on where a picture is not to the byte what the manifest says')
+    p.add_argument('--check', action='store_true', help='only rebuild every case and compare its hash')
+
+def _bench(a):
+    if a.what=='matte':
+        from spritedx.matte_bench import bench_matte
+        print(bench_matte([a.model] if a.model else [], a.limit or 12, a.out)); return 0
+    if a.check:
+        from spritedx.validation import verify
+        print(f'{verify(a.set, a.limit, a.workers)} cases of {a.set} come out to the byte'); return 0
+    from spritedx.bench import benchmark
+    try: out,text = benchmark(a.set, a.model, a.peer, a.limit, a.against, a.out, a.condition, a.workers, a.any_hash)
+    except KeyboardInterrupt: _complain('interrupted; what is done is kept, and the same command goes on'); return 130
+    print(f'{text}\nin {out}: cases.parquet, summary.parquet, draft.json, report.md, worst.png')
+    return 0
+
+# %% ../nbs/51_cli.ipynb #2517d666
+def _inscribe_args(p):
+    p.add_argument('files', nargs='+', metavar='FILE', help='sprites: PNG, APNG, GIF, WebP; a folder stands for those in it')
+    p.add_argument('--universe', metavar='U.db', help='the universe; made when it is not there')
+    p.add_argument('-o', '--out', metavar='DIR', help='a folder for the pictures with their cards (default: into the files themselves; for GIF and WebP beside them)')
+    p.add_argument('--kind', default='person', choices=['person', 'thing'], help='what the sprites show (default: %(default)s)')
+    p.add_argument('--name', help='what it is called (one file)')
+    p.add_argument('--prompt', default='', metavar='WORDS', help='words about the sprite; they may decide its trade, or the mood of a story told by a model')
+    p.add_argument('--writer', default='offline', choices=['offline', 'llm'], help='who tells the story (default: %(default)s)')
+    p.add_argument('--url', help="llm: an endpoint that speaks OpenAI's protocol, such as http://localhost:11434/v1")
+    p.add_argument('--model', help='llm: name of the model')
+    p.add_argument('--timeout', type=float, default=120, metavar='S', help='llm: seconds for one story (default: %(default)s)')
+    p.add_argument('--read', action='store_true', help='say what files carry, and check it against --universe')
+
+def _inscribe(a):
+    from spritedx.inscribe import run_inscribe
+    return run_inscribe(**{k: v for k,v in vars(a).items() if k!='command'})
+
+# %% ../nbs/51_cli.ipynb #627dce8e
+def _universe_args(p):
+    sub = p.add_subparsers(dest='action', required=True)
+    def add(name, text):
+        s = sub.add_parser(name, help=text, description=text[0].upper()+text[1:]+'.')
+        s.add_argument('file', metavar='U.db', help='the universe')
+        return s.add_argument
+    arg = add('new', 'make a universe with its first lands and towns')
+    arg('--name', help='default: after the file'); arg('--seed', type=int, help='of calendar, names and histories (default: from the name)')
+    arg('--empty', action='store_true', help='without lands and towns'); arg('--log', metavar='FILE.jsonl', help='rebuild one from its exported log')
+    arg = add('show', 'show a universe, or somebody in it')
+    arg('whom', nargs='?', metavar='WHO', help='a name, its beginning, or an id'); arg('--timeline', action='store_true', help='what happened last')
+    add('verify', 'check every row, the chain of the log, and that the log gives the same universe')
+    arg = add('fork', 'copy a universe, as it is or as it was')
+    arg('to', metavar='NEW.db', help='the copy'); arg('--at', type=int, metavar='N', help='position in the log (default: its end)')
+    add('merge', 'take in what a fork wrote')('other', metavar='FORK.db', help='is only read')
+    arg = add('export', 'write a universe for reading, or for other programs')
+    arg('--to', dest='form', default='codex', choices=['codex', 'quarto', 'jsonld', 'jsonl', 'lorebook'],
+        help='linked Markdown pages, a Quarto website, JSON-LD, the log as JSON lines, or World Info for SillyTavern (default: %(default)s)')
+    arg('-o', '--out', help='file or folder (default: after the universe)'); arg('--around', metavar='WHO', help='lorebook: only those up to two steps from somebody')
+    arg('--pictures', metavar='DIR', help='codex, quarto: folder with the inscribed sprites')
+
+def _universe(a):
+    from spritedx.codex import run_universe
+    return run_universe(**{k: v for k,v in vars(a).items() if k!='command'})
+
+# %% ../nbs/51_cli.ipynb #f8c3b5b5
+def _record_args(p):
+    sub = p.add_subparsers(dest='what', required=True)
+    def add(name, text): return sub.add_parser(name, help=text, description=text[0].upper()+text[1:]+'.')
+    q = add('new', 'start an experiment: its notebook and the draft of its record')
+    q.add_argument('slug', help='short name, lower case words joined by _')
+    q.add_argument('--change', required=True, help='the one difference from the parent')
+    q.add_argument('--parent', type=int, metavar='N', help='the record it starts from (default: none, a baseline)')
+    q = add('show', 'show a record, or all of them')
+    q.add_argument('number', nargs='?', type=int)
+    q = add('compare', 'what one record changes against another, case by case')
+    q.add_argument('a', type=int); q.add_argument('b', type=int)
+    q.add_argument('--metric', default='exact', help='(default: %(default)s)')
+    q = add('rescore', 'measure a record again from its weights')
+    q.add_argument('number', type=int)
+    q.add_argument('--weights', metavar='PATH', help='its weights, where others ship now')
+    q.add_argument('--limit', type=int, metavar='N', help='only so many of its cases')
+    q.add_argument('--workers', type=int, default=2, help='processes (default: %(default)s)')
+
+def _record(a): return dict(new=_record_new, show=_record_show, compare=_record_compare, rescore=_record_rescore)[a.what](a)
+
+def _record_new(a):
+    from spritedx.ledger import draft_path, new_experiment
+    nb = new_experiment(a.slug, a.change, a.parent)
+    print(f'{nb} and {draft_path(int(nb.name[:3]))}\nrun the experiment in the notebook; complete({int(nb.name[:3])}, cases, ...) turns the draft into the record')
+    return 0
+
+def _record_show(a):
+    from spritedx.ledger import log_table, read_ledger, read_record
+    print(log_table(read_ledger()) if a.number is None else read_record(a.number)._repr_markdown_())
+    return 0
+
+def _print_frame(df):
+    import polars as pl
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=4): print(df)
+
+def _record_compare(a):
+    from spritedx.ledger import compare, read_record
+    _print_frame(compare(read_record(a.a), read_record(a.b), a.metric))
+    return 0
+
+def _record_rescore(a):
+    from spritedx.bench import measure, ours
+    from spritedx.ledger import file_hash, read_record, rescored
+    from spritedx.pipeline import Options
+    from spritedx.predict import weights_path
+    r = read_record(a.number)
+    if r.bench is None: raise SpriteDXError(f'record {a.number} is older than the fixed sets and cannot be measured again')
+    if r.weights and file_hash(weights_path(a.weights))!=r.weights_hash:
+        raise SpriteDXError(f'these are not the weights of record {a.number} (sha256 {r.weights_hash[:12]}...); give them with --weights')
+    opt = Options(**{**r.bench['options'], 'weights': None})
+    df = measure(r.bench['set'], [ours(a.weights if opt.network else 'none', opt)], a.limit or r.bench['limit'], workers=a.workers)
+    t = rescored(r, df)
+    _print_frame(t)
+    if t['agrees'].all(): print(f'record {a.number} holds on {t["cases"].max()} cases'); return 0
+    raise SpriteDXError(f'record {a.number} does not hold: {", ".join(t.filter(~t["agrees"])["metric"])} outside the recorded interval')
+
+# %% ../nbs/51_cli.ipynb #cfb86237
+def _matte_args(p):
+    p.add_argument('input', nargs='+', help='pictures, animations, videos, or folders of them')
+    p.add_argument('-o', '--out', default='cut', help='a file (one input) or a folder (default: %(default)s)')
+    p.add_argument('--how', default='auto', choices=['auto', 'key', 'network'], help='auto: a key where the background is plain, the network where it is not (default: %(default)s)')
+    p.add_argument('--size', type=int, help='side of the picture the network sees, px (default: what its weights were trained at)')
+    p.add_argument('--refine', action=argparse.BooleanOptionalAction, default=True, help="fit alpha to a large picture's edges, and estimate the colours under them")
+    p.add_argument('--threshold', type=float, metavar='T', help='alpha is 1 from here on and 0 below, such as 0.5 (default: it stays soft)')
+    p.add_argument('--despill', default='auto', metavar='auto|off|#rrggbb', help="the colour to take off the edges (default: the key's)")
+    p.add_argument('--weights', help='of the matting network: a path, or a hub id such as ZhengPeng7/BiRefNet (default: the ones that ship)')
+    p.add_argument('--format', choices=['png', 'sheet', 'gif', 'apng', 'webp'], help='default: png for a still, sheet + JSON for a clip')
+    p.add_argument('--report', metavar='FILE.json', help='write what was decided and measured for each file')
+    p.add_argument('--resume', action='store_true', help='leave results that are there already')
+
+def _matte(a):
+    from spritedx.files import clean_many, write_report
+    from spritedx.matte import MatteOptions
+    from spritedx.pipeline import Options
+    opt = Options(style='smooth', cut=MatteOptions(a.how, a.size, a.refine, a.threshold, a.despill, a.weights))
+    b = clean_many(a.input, a.out, opt, a.format, a.resume, say=_complain)
+    if a.report: write_report(b, a.report)
+    for r in b.done: print(_matte_line(r))
+    if len(b.done)+len(b.failed)+len(b.skipped)>1: print(b.summary())
+    return 1 if b.failed else 0
+
+def _matte_line(r):
+    w,h = r['native']; key = f" #{r['key']}" if r['key'] else ''
+    return f"{r['output']}: {w}x{h}{f', {n} frames' if (n := r['frames'])>1 else ''} ({r['matte']}{key}, confidence {r['matte_confidence']:.2f}, {r['ms']:.0f} ms)"+''.join(f'\n  note: {o}' for o in r['warnings'])
+
 COMMANDS = dict(clean=('clean sprites out of pictures, clips and videos', _clean_args, _clean),
+                clip=('make a sheet or animation of a film: shots, loops, rate', _clip_args, _clip),
                 demo=('draw, damage and clean a character, to see that all of it works', _demo_args, _demo),
-                train=('train a network', _train_args, _train))
+                matte=('cut out at full size, nothing else changed', _matte_args, _matte),
+                train=('train a network', _train_args, _train),
+                bench=('measure how good a set of weights is, on fixed cases', _bench_args, _bench),
+                record=('start, show, compare and rescore experiments', _record_args, _record),
+                inscribe=('give sprites a name, a life and a place in one universe', _inscribe_args, _inscribe),
+                universe=('make, show, check, fork, merge and export universes', _universe_args, _universe))
 
 def _complain(text): print(f'spritedx: {text}', file=sys.stderr)
 

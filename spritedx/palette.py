@@ -197,9 +197,14 @@ def noise_level(
     "How far a pixel strays from its true colour"
     d = np.concatenate([np.concatenate([_steps(x), _steps(x.swapaxes(0, 1))]) for x in _frames(frames)])
     near = d[d<.15]
-    w = np.bincount(_unique(np.concatenate([x[x[..., 3]>0][:, :3] for x in _frames(frames)]))[1])
-    if len(near)<16 or ((near==0).mean()>.1 and w[w>1].sum()>.85*w.sum()): return 0.
+    again = min(map(_repeated, _frames(frames)))
+    if len(near)<16 or again>.95 or ((near==0).mean()>.1 and again>.85): return 0.
     return float(np.quantile(near, .25))/1.557 # the lower quartile of a difference of two 3-D Gaussians of deviation 1
+
+def _repeated(x):
+    "Share of visible pixels of a frame whose colour stands in it elsewhere too"
+    n = np.bincount(_unique(x[x[..., 3]>0][:, :3])[1])
+    return n[n>1].sum()/n.sum() if len(n) else 1.
 
 def _frames(x): return [x] if isinstance(x, np.ndarray) and x.ndim==3 else list(x)
 
@@ -289,31 +294,32 @@ def _split(x, w, lab, wide):
     return lab
 
 # %% ../nbs/10_palette.ipynb #08d38eb1
-def _group(c, w, s):
-    "Labels of distinct colours `c` under noise `s`"
-    x, tau = toed(c), np.clip(2.8*s, .014, .06)
+def _group(c, w, s, step=None):
+    "Labels of distinct colours `c` under noise `s`, or where pixels of one colour differ by `step` at most"
+    x, tau = toed(c), step or np.clip(2.8*s, .014, .06)
     b, inv = np.unique(np.floor(x/(tau/5)).astype(int), axis=0, return_inverse=True)
     inv = inv.ravel(); bw = np.bincount(inv, w)
     bx = np.stack([np.bincount(inv, w*x[:, k])/bw for k in range(3)], -1)
-    return _split(bx, bw, _quickshift(bx, bw, tau/2.5, tau), max(1.3*s, .01))[inv]
+    lab = _quickshift(bx, bw, tau/2.5, tau)
+    return (lab if step else _split(bx, bw, lab, max(1.3*s, .01)))[inv]
 
 # %% ../nbs/10_palette.ipynb #953cf859
 def extract(
     frames,               # (H, W, 4) uint8 or a list of them
     n:int|None=None,      # exactly so many colours (if the picture has them), or None to find out
     max_colors:int=64,    # bound when `n` is None and the picture is noisy
+    step:float=None,      # largest step between pixels of one colour, toed OKLab; None: from the noise
 )->Palette: # dark to light
     "The colours that a picture, or a whole clip, is made of"
     px = np.concatenate([x[x[..., 3]>0][:, :3] for x in _frames(frames)])
     if not len(px): raise SpriteDXError('no visible pixel to take colours from')
     c, inv = _unique(px); w = np.bincount(inv).astype(float)
     s, lab = noise_level(frames), np.arange(len(c))
-    if s>0: w = np.bincount(inv, np.concatenate([_flatness(x) for x in _frames(frames)]))
-    if n is None and (s>0 or len(c)>256):
-        lab = _group(c, w, float(np.clip(s, .012, .018)) if s>0 else 0.)
+    if step or s>0: w = np.bincount(inv, np.concatenate([_flatness(x) for x in _frames(frames)]))
+    h = dict(h=max(step/2, .006)) if step else {}
+    if n is None and (step or s>0 or len(c)>256):
+        lab = _group(c, w, float(np.clip(s, .012, .018)) if s>0 else 0., step)
         n = min(lab.max()+1, max_colors)
-    if n is not None and lab.max()>=n: c, w = _merged(c, w, lab); lab = _kmeans(toed(c), w, n)
-    cs = np.unique(_represent(c, w, lab), axis=0)
+    if n is not None and lab.max()>=n: c, w = _represent(c, w, lab, **h), np.bincount(lab, w); lab = _kmeans(toed(c), w, n)
+    cs = np.unique(_represent(c, w, lab, **h), axis=0)
     return Palette(cs[np.argsort(toed(cs)[:, 0], kind='stable')], 'extracted')
-
-def _merged(c, w, lab): return _represent(c, w, lab), np.bincount(lab, w)

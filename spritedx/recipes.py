@@ -17,6 +17,7 @@ from .batches import SHARES, render_pool
 from .catalogue import Pack, pack, scan_packs
 from .core import SpriteDXError, data_dir
 from .corrupt import Damage
+from .flow import Flow
 from .sources import procedural
 from .losses import ACLoss
 from .train import Plan, train
@@ -42,17 +43,41 @@ class Recipe:
     characters:int=2500 # procedural sprites packed
     start:str=None      # recipe whose weights it goes on from; None: from nothing
 
+    @property
+    def model(self): return 'flow' if self.plan.flow else 'ac'
+
 VALID = (Pool('v64', 'packs', 1024, 64, 900, 'valid'), Pool('v128', 'packs', 256, 128, 901, 'valid'))
+_small = Damage(budget=330) # pictures no larger than this before they are sampled: a third of the time
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
     close=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(loss=ACLoss(close=.1), epochs=2, batches=330, lr=5e-4, seed=43), start='first'),
+    shared=Recipe((Pool('s64', 'packs', 33000, 64, 11, damage=_small), Pool('q64', 'procedural', 6000, 64, 13, damage=_small), Pool('s128', 'packs', 3500, 128, 12)), VALID,
+        Plan(ACSpec(keys=96), ACLoss(close=.4), epochs=8, batches=340, bs=32, lr=9e-4, seed=45), start='close'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('w64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('w64', 'procedural', 64, 64, 900, 'valid'),),
         Plan(ACSpec((8, 16, 32), (1, 1, 1), (1, 1), heads=2), epochs=2, batches=8, bs=8, lr=4e-3), characters=24),
 )
+
+# %% ../nbs/34_recipes.ipynb #07af4c06
+_pools = (Pool('c64', 'packs', 12000, 64, 21, damage=_small), Pool('d64', 'procedural', 3000, 64, 22, damage=_small))
+_few = (Pool('e64', 'packs', 512, 64, 920, 'valid'),)
+_small_flow = ACSpec((16, 32, 64, 88), (1, 1, 1, 1), (1, 1, 1), inp=8, time=24)
+_budget = Plan(ACSpec((16, 32, 64, 92), (1, 1, 1, 1), (1, 1, 1)), ACLoss(close=.4), epochs=10, batches=100, bs=64, lr=3e-3)
+_early = dict(times='logit-normal', lean=-1.5, width=1.5)
+def _flow(*args, plan=_budget, **kw): return replace(plan, spec=_small_flow, flow=Flow(*args, **kw))
+
+RECIPES.update({
+    'small': Recipe(_pools, _few, _budget),
+    'flow-noise': Recipe(_pools, _few, _flow('noise')),
+    'flow-noise-end': Recipe(_pools, _few, _flow('noise', predict='endpoint')),
+    'flow-frame': Recipe(_pools, _few, _flow('frame', **_early)),
+    'flow-frame-end': Recipe(_pools, _few, _flow('frame', predict='endpoint', **_early)),
+    'flow-straight': Recipe(_pools, _few, _flow('frame', predict='endpoint', reflow=8, steps=1, **_early, plan=replace(_budget, epochs=3, lr=1e-3)), start='flow-frame-end'),
+    'flow': Recipe(RECIPES['shared'].pools, VALID, replace(RECIPES['first'].plan, spec=_small_flow, flow=Flow('frame', predict='endpoint', **_early), epochs=40)),
+})
 
 # %% ../nbs/34_recipes.ipynb #96892b10
 def pack_for(source:str, folder:Path, characters:int)->Path:
@@ -74,21 +99,28 @@ def pools_of(pools, folder, characters, workers):
 
 def run_recipe(
     name:str,          # in `RECIPES`
-    out:Path,          # folder; what is there already is used
+    out:Path,          # folder of the run; an unfinished one goes on
     epochs:int=None,   # instead of the plan's
     workers:int=2,
     device=None,
+    seed:int=None,     # instead of the plan's; where the recipe goes on from another, that one's run is looked for beside `out`
+    pools:Path=None,   # folder of packs and pools, which runs can share (default: `out`); what is there already is used
+    model:str=None,    # ac or flow, where the recipe has to train one of them
 )->dict:               # what `train` returns, and where it ran
     "Packs, pools, training"
     if name not in RECIPES: raise SpriteDXError(f'no recipe {name!r}; there are {", ".join(RECIPES)}')
     r,out = RECIPES[name],Path(out)
-    start = run_recipe(r.start, out.parent/r.start, None, workers, device)['weights'] if r.start else None
-    plan = replace(r.plan, epochs=epochs) if epochs else r.plan
-    data = {p: Pack(pack_for(p, out, r.characters)).digest() for p in sorted({o.source for o in r.pools+r.valid})}
-    pools,valid = (pools_of(o, out, r.characters, workers) for o in (r.pools, r.valid))
-    res = train(plan, pools, valid, out, device, start, recipe=name, licence='Apache-2.0', data=json.dumps(data),
+    if model and r.model!=model: raise SpriteDXError(f'recipe {name} trains {r.model}; those for {model} are {", ".join(k for k,o in RECIPES.items() if o.model==model)}')
+    folder = Path(pools or out)
+    start = run_recipe(r.start, _beside(out, r.start, seed), None, workers, device, seed, pools)['weights'] if r.start else None
+    plan = replace(r.plan, epochs=epochs or r.plan.epochs, seed=r.plan.seed if seed is None else seed)
+    data = {p: Pack(pack_for(p, folder, r.characters)).digest() for p in sorted({o.source for o in r.pools+r.valid})}
+    train_on,valid = (pools_of(o, folder, r.characters, workers) for o in (r.pools, r.valid))
+    res = train(plan, train_on, valid, out, device, start, recipe=name, seed=plan.seed, licence='Apache-2.0', data=json.dumps(data),
         sources='open-duelyst CC0-1.0, crawl-tiles CC0-1.0, superpowers CC0-1.0, freedoom BSD-3-Clause, procedural CC0-1.0' if 'packs' in data else 'procedural CC0-1.0')
     return dict(res, recipe=name, data=data, device=device_name(device))
+
+def _beside(out, name, seed): return out.parent/(name if seed is None else f'{name}-{seed}')
 
 def device_name(device=None):
     "What the run ran on, in words"

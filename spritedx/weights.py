@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from .acnet import ACNet, spec_from_json, spec_json
 from .core import SpriteDXError, atomic_path
+from .flow import FlowNet, flow_from_json, flow_json
 
 # %% ../nbs/30_weights.ipynb #e352fb9e
 def save_weights(
@@ -23,8 +24,9 @@ def save_weights(
     **meta,          # what else to write into the header: record, licence, sources, ...
 )->str:              # hash of the tensors, 16 hex digits
     "Write weights with their spec"
-    sd = {k: v.detach().half().contiguous().cpu() for k,v in model.state_dict().items()}
-    with atomic_path(path) as t: save_file(sd, t, {'spec': spec_json(model.spec), **{k: str(v) for k,v in meta.items()}})
+    shape = {'spec': spec_json(model.spec), **({'flow': flow_json(model.flow)} if isinstance(model, FlowNet) else {})}
+    sd = {k: (v.detach().half() if v.is_floating_point() else v).contiguous().cpu() for k,v in model.state_dict().items()}
+    with atomic_path(path) as t: save_file(sd, t, {**shape, **{k: str(v) for k,v in meta.items()}})
     return weights_hash(path)
 
 def weights_hash(path:Path)->str:
@@ -45,11 +47,12 @@ def weights_meta(
 def load_weights(
     path:Path,
     device='cpu',
-)->ACNet: # in eval mode, float32
+)->nn.Module: # an `ACNet` or a `FlowNet`, in eval mode, float32
     "The network a weights file holds"
     meta = weights_meta(path)
     if 'spec' not in meta: raise SpriteDXError(f'{path} holds no SpriteDX network; its header has no spec')
     m = ACNet(spec_from_json(meta['spec']))
+    if 'flow' in meta: m = FlowNet(m, flow_from_json(meta['flow']))
     sd = {k: v.float() for k,v in load_file(path).items()}
     miss,more = m.state_dict().keys()-sd.keys(),sd.keys()-m.state_dict().keys()
     if miss or more: raise SpriteDXError(f'{path} does not fit its spec: missing {sorted(miss)[:3]}, surplus {sorted(more)[:3]}')

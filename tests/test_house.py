@@ -2,10 +2,10 @@
 import json, os, re, shutil, subprocess, sys
 from importlib.metadata import entry_points
 from pathlib import Path
-import pytest, yaml
+import polars as pl, pytest, yaml
 from IPython.display import Markdown
 from spritedx.core import settings
-from spritedx.ledger import file_hash, log_table, new_experiment, new_record, read_ledger, write_record
+from spritedx.ledger import complete, file_hash, log_table, new_experiment, read_cases, read_ledger, summarise
 import house
 from house import pages
 
@@ -141,9 +141,23 @@ def test_records_keep_the_guardrails():
 
 @pytest.mark.parametrize('r', records, ids=lambda r: f'{r.number:03d}')
 def test_record(r):
-    "Has its notebook, and a parent that was measured on the same set"
-    assert (nbs/'experiments'/f'{r.number:03d}_{r.slug}.ipynb').is_file()
+    "Has its notebook, which shows it as it is, and its parent"
+    nb = nbs/'experiments'/f'{r.number:03d}_{r.slug}.ipynb'
+    shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in cells(nb) if c['cell_type']=='code' for o in c['outputs']]
+    assert r._repr_markdown_() in shown, f'run {nb.name}'
+    assert ''.join(cells(nb)[0]['source']).startswith(f'# {r.number:03d} ')
     if r.parent is not None: assert r.parent in {o.number for o in records}
+
+@pytest.mark.parametrize('r', [r for r in records if r.cases_hash], ids=lambda r: f'{r.number:03d}')
+def test_record_follows_from_its_cases(r):
+    "Means and intervals are those of the cases that stand beside it"
+    cases = read_cases(r, root)
+    now = summarise(cases)
+    for m in now:
+        if m not in r.metrics: continue
+        for c, d in now[m].items():
+            assert d['n']==r.metrics[m][c]['n']
+            assert [d[k] for k in ('mean', 'lo', 'hi')]==pytest.approx([r.metrics[m][c][k] for k in ('mean', 'lo', 'hi')], rel=1e-4, abs=1e-4)
 
 def test_record_numbers_have_no_gap():
     assert [r.number for r in records]==list(range(len(records)))
@@ -174,13 +188,14 @@ def test_first_page_shows_the_ledger():
 
 def test_new_experiment_runs_once_it_has_a_record(copy):
     d, run = copy
-    num = dict(n=2, mean=.5, lo=.4, hi=.6)
-    common = dict(change='c', claim='d', dataset='e', data_hash='0'*64, settings={}, seeds=[1], device='cpu', wall_s=1, metrics={'exact': {'all': num}}, root=d)
-    write_record(new_record('start', verdict='baseline', **common), d)
-    nb = new_experiment('step', 'one thing', 0, root=d)
+    cases = pl.DataFrame(dict(case=['a', 'b'], sprite=['x', 'y'], source='s', condition='c', exact=[.4, .6]))
+    rest = dict(claim='d', data_hash='0'*64, seeds=[1], device='cpu', wall_s=1, bench=dict(manifest='0'*64))
+    n = int(new_experiment('start', 'c', root=d).name[:3])
+    complete(n, cases, d, verdict='baseline', **rest)
+    nb = new_experiment('step', 'one thing', n, root=d)
     test = f'from nbdev.test import test_nb; assert test_nb({str(nb)!r}, skip_flags=["notest"], basepath={str(d)!r}, showerr=False)[0]'
     with pytest.raises(AssertionError): run(test) # no record yet
-    write_record(new_record('step', number=int(nb.name[:3]), verdict='negative', parent=0, **common), d)
+    complete(int(nb.name[:3]), cases, d, verdict='negative', **rest)
     run(test)
 
 @pytest.mark.parametrize('path', sorted((root/'.github'/'workflows').glob('*.yml')), ids=lambda o: o.name)
