@@ -185,11 +185,63 @@ def _drawn_bg(h, w, g, photos=None):
     img = cols[np.clip((y*len(cols)).astype(int), 0, len(cols)-1)].astype(np.uint8)
     return np.asarray(Image.fromarray(img).resize((w, h), 0))
 
-_scenes = dict(gradient=_gradient_bg, weave=_weave_bg, drawn=_drawn_bg, photo=_photo_bg)
+def _colours(g, n):
+    "A few colours that could stand in one picture, (n, 3) float32: around one or two hues, from dark to light"
+    c,d = g.uniform(20, 235, 3),g.uniform(20, 235, 3)
+    t,l = g.random((n, 1)),g.normal(0, 40, (n, 1))
+    return np.clip(c*(1-t)+d*t+l+g.normal(0, 12, (n, 3)), 0, 255).astype(np.float32)
+
+def _fractal_bg(h, w, g, photos=None):
+    "Noise at every scale through a ramp of colours: stone, cloud, foliage"
+    t,a = np.zeros((h, w), np.float32),1.
+    for n in 2**np.arange(1, 8):
+        t += a*np.asarray(Image.fromarray(g.random((n+1, n+1)).astype(np.float32)).resize((w, h), Image.BICUBIC))
+        a *= g.uniform(.4, .9)
+    t = (t-t.min())/max(float(np.ptp(t)), 1e-6)
+    if g.random()<.3: t = np.abs(2*t-1) # veins
+    ramp = _colours(g, int(g.integers(3, 9)))
+    if g.random()<.5: return ramp[(t*(len(ramp)-1e-3)).astype(int)]
+    x = np.linspace(0, 1, len(ramp))
+    return np.stack([np.interp(t, x, ramp[:, k]) for k in range(3)], -1)
+
+def _shapes_bg(h, w, g, photos=None):
+    "Flat discs, boxes and polygons over each other"
+    from PIL import ImageDraw
+    n = int(g.integers(24, 160)) if g.random()<.5 else max(h, w) # with coarse pixels of its own, or smooth
+    c = _colours(g, int(g.integers(3, 12))).astype(np.uint8).tolist()
+    im = Image.new('RGB', (n, n), tuple(c[0])); d = ImageDraw.Draw(im)
+    for _ in range(int(g.integers(5, 60))):
+        x,y,r = g.uniform(-.1, 1.1)*n,g.uniform(-.1, 1.1)*n,n*g.uniform(.02, .3)*g.uniform(.2, 1)
+        col,k = tuple(c[g.integers(len(c))]),g.integers(3)
+        if k==0: d.ellipse((x-r, y-r*g.uniform(.3, 1), x+r, y+r), fill=col)
+        elif k==1: d.rectangle((x-r, y-r*g.uniform(.1, 1), x+r, y+r), fill=col)
+        else: d.polygon([(x+r*g.uniform(-1, 1), y+r*g.uniform(-1, 1)) for _ in range(int(g.integers(3, 7)))], fill=col)
+    return np.asarray(im.resize((w, h), Image.NEAREST if n<max(h, w) else Image.BILINEAR))
+
+def _cells_bg(h, w, g, photos=None):
+    "Stones: the nearest of scattered points, each with a shade, with joints between"
+    from scipy.spatial import cKDTree
+    n = int(g.integers(12, 200)); k = int(g.integers(48, 128))
+    p = g.random((n, 2))
+    q = np.stack(np.meshgrid(np.arange(k), np.arange(k), indexing='ij'), -1).reshape(-1, 2)/k
+    d,i = cKDTree(p).query(q, k=2)
+    x = _colours(g, n)[i[:, 0]]*(.75+.25*g.random())
+    x[d[:, 1]-d[:, 0]<g.uniform(0, .02)] *= g.uniform(.3, .9)
+    return np.asarray(Image.fromarray(x.reshape(k, k, 3).clip(0, 255).astype(np.uint8)).resize((w, h), _pick(g, Image.NEAREST, Image.BILINEAR)))
+
+def _tiles_bg(h, w, g, photos=None):
+    "A small drawn tile, repeated"
+    k = int(g.integers(6, 25)); f = (_fractal_bg, _shapes_bg, _cells_bg)[g.integers(3)]
+    t = np.asarray(Image.fromarray(np.clip(f(k, k, g), 0, 255).astype(np.uint8)))
+    m = int(g.integers(2, 9)); t = np.tile(t, (m, m, 1))
+    if g.random()<.5: t = np.clip(t+g.normal(0, 12, (*t.shape[:2], 1)), 0, 255).astype(np.uint8)
+    return np.asarray(Image.fromarray(t).resize((w, h), Image.NEAREST))
+
+_scenes = dict(gradient=_gradient_bg, weave=_weave_bg, drawn=_drawn_bg, photo=_photo_bg, fractal=_fractal_bg, shapes=_shapes_bg, cells=_cells_bg, tiles=_tiles_bg)
 
 def backdrop(
     h:int, w:int,      # size, px
-    kind:str,          # a name in `KEYS`, 'any' (a random colour), gradient, weave, drawn or photo
+    kind:str,          # a name in `KEYS`, 'any' (a random colour), gradient, weave, drawn, photo, fractal, shapes, cells or tiles
     g:np.random.Generator,
     drift:float=0.,    # how far a key strays, in [0, 1]: an offset and a slow vignette
     photos:str='train',# which photographs
@@ -429,6 +481,7 @@ class Damage:
     skew:float=1.6               # 1: every severity as likely; above: more of the mild ones
     photos:str='train'           # photographs used
     budget:int=420               # longest side of a training picture before it is sampled, px
+    scenes:bool=False            # always on a scene, of more kinds than elsewhere
     without:tuple=()             # operations left out
 
     def at(self,
@@ -487,6 +540,7 @@ def _sample(g, d):
 # %% ../nbs/16_corrupt.ipynb #96704c22
 _plain = ('magenta', 'green', 'magenta', 'green', 'white', 'black', 'grey', 'blue', 'any')
 _rich = ('gradient', 'weave', 'drawn', 'photo')
+_many = _rich+('fractal', 'fractal', 'shapes', 'shapes', 'cells', 'tiles')
 
 def _paste(g, d, pitch, kinds):
     return ('paste', dict(kind=_pick(g, *kinds), drift=_pick(g, 0., g.uniform(0, .15)), soften=_pick(g, 0., g.uniform(0, d.soften)*pitch),
@@ -525,9 +579,9 @@ def mixture(g, d=Damage(), side=128):
     "A training recipe for sprites of about `side` px, ending on the native grid"
     lo,hi = d.pitch
     d = replace(d.draw(g), pitch=(lo, min(hi, max(d.budget/side, lo+.5))))
-    k,rgba = g.random(),g.random()<.5
+    k,rgba = g.random(),g.random()<.5 and not d.scenes
     own = rgba and g.random()<.4 # somebody else's matte; else ours, on a key colour
-    kinds,key = (_plain,[('keyed', {})]) if rgba else (_plain+_rich,[])
+    kinds,key = (_plain,[('keyed', {})]) if rgba else (_many if d.scenes else _plain+_rich,[])
     if k<.04: r = clean_in(g, d, rgba)
     elif k<.30: r = native(g, d, True) if own else [*native(g, d, False, kinds), *key]
     elif own: r = [*cut_out(g, d), _sample(g, d)]

@@ -49,6 +49,7 @@ class Recipe:
 VALID = (Pool('v64', 'packs', 1024, 64, 900, 'valid'), Pool('v128', 'packs', 256, 128, 901, 'valid'))
 _small = Damage(budget=330) # pictures no larger than this before they are sampled: a third of the time
 _mild = Damage(budget=330, severity=(0., .7), skew=1.3) # what the benchmark's cases get, and as much again
+_scenes = replace(_mild, scenes=True)
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
@@ -56,8 +57,9 @@ RECIPES = dict(
         Plan(loss=ACLoss(close=.1), epochs=2, batches=330, lr=5e-4, seed=43), start='first'),
     shared=Recipe((Pool('s64', 'packs', 33000, 64, 11, damage=_small), Pool('q64', 'procedural', 6000, 64, 13, damage=_small), Pool('s128', 'packs', 3500, 128, 12)), VALID,
         Plan(ACSpec(keys=96), ACLoss(close=.4), epochs=8, batches=340, bs=32, lr=9e-4, seed=45), start='close'),
-    longer=Recipe((Pool('l64', 'packs', 26000, 64, 31, damage=_mild), Pool('m64', 'procedural', 4000, 64, 33, damage=_mild), Pool('l128', 'packs', 3200, 128, 32, damage=replace(_mild, budget=420))), VALID,
-        Plan(ACSpec(keys=96), ACLoss(close=.4), epochs=6, batches=320, bs=32, lr=8e-4, seed=46), start='shared'),
+    longer=Recipe((Pool('l64', 'packs', 26000, 64, 31, damage=_mild), Pool('m64', 'procedural', 4000, 64, 33, damage=_mild), Pool('l128', 'packs', 3200, 128, 32, damage=replace(_mild, budget=420)),
+        Pool('r64', 'packs', 10000, 64, 35, damage=_scenes), Pool('r128', 'packs', 1000, 128, 36, damage=replace(_scenes, budget=420))), VALID,
+        Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=7, batches=320, bs=32, lr=8e-4, seed=46), start='shared'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('w64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('w64', 'procedural', 64, 64, 900, 'valid'),),
