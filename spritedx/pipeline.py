@@ -266,12 +266,12 @@ def restored(
             yield from done
     return keep(parts())
 
-def _full_picture(frames, share=.1):
-    "Is there no sprite to cut out: does what the network kept reach two sides of the picture, is it next to nothing, or is it mostly undecided?"
+def _full_picture(frames):
+    "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or could it hardly decide?"
     a = frames[0][..., 3]; v = a>127
     sides = np.array([o.mean() for o in (v[0], v[-1], v[:, 0], v[:, -1])])
     unsure = ((a>25)&(a<230)).sum()/max(v.sum(), 1)
-    return (sides>share).sum()>1 or v.mean()<.01 or unsure>3 or unsure>1.2 and sides.max()>.04
+    return (sides>.5).sum()>2 or v.mean()<.01 or unsure>2 or unsure>1.2 and sides.max()>.04 and v.mean()<.25
 
 # %% ../nbs/40_pipeline.ipynb #7157ee29
 def _each(f, xs):
