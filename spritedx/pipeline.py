@@ -136,7 +136,13 @@ def unevenness(
     steps = [np.linalg.norm(a-b, axis=-1)[u|w] for a,b,u,w in ((s[:, 1:], s[:, :-1], v[:, 1:], v[:, :-1]), (s[1:], s[:-1], v[1:], v[:-1]))]
     return float(cell_spread(x, g)[v].mean()/max(np.concatenate(steps).mean(), 1e-6))
 
-def _believable(x, g): return g.kind!='grid' or g.confidence==1 or (min(g.pitch)>=3.2 and unevenness(x, g)<.2) # 1: an exact enlargement
+def _small_grid(x, g):
+    "The grid of a picture no larger than the network's frame, if it has one: most that small are native, those of exactly its size nearly all"
+    whole = x.shape[:2]==(settings().size,)*2
+    if g.kind=='none' and not whole: g = find_grid(x, expect=True)
+    if g.kind!='grid' or g.confidence==1: return g # 1: an exact enlargement
+    even = unevenness(x, g)
+    return g if min(g.pitch)>=3.2 and (even<.2 if whole else even<.24 and g.evidence>2) else Grid.uniform(*x.shape[1::-1], .5)
 
 # %% ../nbs/40_pipeline.ipynb #98c78aeb
 def grid_of(
@@ -149,7 +155,7 @@ def grid_of(
     expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
     seen = [f for f in frames if f[..., 3].any()] or raw[:1]
     found = [find_grid(f, expect=expect) for f in seen]
-    if max(frames[0].shape[:2])<=settings().size: found = [g if _believable(f, g) else Grid.uniform(*f.shape[1::-1], .5) for f,g in zip(seen, found)]
+    if max(frames[0].shape[:2])<=settings().size: found = list(map(_small_grid, seen, found))
     rank = dict(grid=2, native=1, none=0)
     g = max(found, key=lambda g: (rank[g.kind], g.confidence))
     r.grid,r.pitch,r.grid_confidence = g.kind,tuple(round(float(p), 3) for p in g.pitch),round(float(g.confidence), 3)
