@@ -26,6 +26,7 @@ class Grid:
     kind:str           # 'grid', 'native' or 'none'
     cuts_x:np.ndarray  # (w+1,) cell borders, px
     cuts_y:np.ndarray  # (h+1,) cell borders, px
+    evidence:float=0.  # nats times sides of cells, where it was weighed
 
     def __repr__(self):
         if self.kind!='grid': return f'Grid({self.kind}, {self.size[0]}x{self.size[1]}, confidence {self.confidence:.2f})'
@@ -33,11 +34,11 @@ class Grid:
                 f'phase {self.phase[0]:.1f},{self.phase[1]:.1f}, confidence {self.confidence:.2f})')
 
     @classmethod
-    def from_cuts(cls, cuts_x, cuts_y, confidence=1., kind='grid'):
+    def from_cuts(cls, cuts_x, cuts_y, confidence=1., kind='grid', evidence=0.):
         "A grid with these cell borders"
         cx, cy = np.asarray(cuts_x, float), np.asarray(cuts_y, float)
         pitch = tuple(float((c[-1]-c[0])/(len(c)-1)) for c in (cx, cy))
-        return cls(pitch, (float(cx[0]), float(cy[0])), (len(cx)-1, len(cy)-1), float(confidence), kind, cx, cy)
+        return cls(pitch, (float(cx[0]), float(cy[0])), (len(cx)-1, len(cy)-1), float(confidence), kind, cx, cy, float(evidence))
 
     @classmethod
     def uniform(cls, w, h, confidence=0., kind='native'):
@@ -408,7 +409,7 @@ def find_grid(
     if p*f<FINE and (more := coarser(scales[k], cx, cy)):
         cx, cy, q, contrast = more; j = min(int(np.log2(max(p*q/4, 1))), len(scales)-1-k); f *= 2**j
         cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j)
-    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/max(contrast, 1))
+    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/max(contrast, 1), evidence=s)
 
 def halved_grid(rgba, alpha, most, expect=False):
     "The grid of a very large picture, from half its size unless its middle is native"
