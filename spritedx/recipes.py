@@ -16,7 +16,7 @@ from .acnet import ACSpec
 from .batches import SHARES, render_pool
 from .catalogue import Pack, pack, scan_packs
 from .core import SpriteDXError, data_dir
-from .corrupt import Damage
+from .corrupt import MANY, WIDE, Damage
 from .flow import Flow
 from .sources import procedural
 from .losses import ACLoss
@@ -49,7 +49,8 @@ class Recipe:
 VALID = (Pool('v64', 'packs', 1024, 64, 900, 'valid'), Pool('v128', 'packs', 256, 128, 901, 'valid'))
 _small = Damage(budget=330) # pictures no larger than this before they are sampled: a third of the time
 _mild = Damage(budget=330, severity=(0., .7), skew=1.3) # what the benchmark's cases get, and as much again
-_scenes = replace(_mild, scenes=True)
+_scenes = replace(_mild, scenes=MANY)
+_wide = replace(_mild, scenes=WIDE)
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
@@ -60,9 +61,12 @@ RECIPES = dict(
     longer=Recipe((Pool('l64', 'packs', 26000, 64, 31, damage=_mild), Pool('m64', 'procedural', 4000, 64, 33, damage=_mild), Pool('l128', 'packs', 3200, 128, 32, damage=replace(_mild, budget=420)),
         Pool('r64', 'packs', 10000, 64, 35, damage=_scenes), Pool('r128', 'packs', 1000, 128, 36, damage=replace(_scenes, budget=420))), VALID,
         Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=7, batches=320, bs=32, lr=8e-4, seed=46), start='shared'),
+    wider=Recipe((Pool('f64', 'packs', 24000, 64, 51, damage=_mild), Pool('g64', 'procedural', 4000, 64, 53, damage=_mild), Pool('f128', 'packs', 3000, 128, 52, damage=replace(_mild, budget=420)),
+        Pool('w64', 'packs', 14000, 64, 55, damage=_wide), Pool('y64', 'procedural', 3000, 64, 57, damage=_wide), Pool('w128', 'packs', 4000, 128, 56, damage=replace(_wide, budget=420))), VALID,
+        Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=24, batches=320, bs=32, lr=8e-4, seed=47), start='longer'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
-        (Pool('w64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
-    smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('w64', 'procedural', 64, 64, 900, 'valid'),),
+        (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
+    smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
         Plan(ACSpec((8, 16, 32), (1, 1, 1), (1, 1), heads=2), epochs=2, batches=8, bs=8, lr=4e-3), characters=24),
 )
 
