@@ -459,13 +459,14 @@ def sample(
     rgba:np.ndarray, # (H, W, 4) uint8
     grid:Grid,       # as found
     how='core',      # 'core' (samples that agree), 'median' or 'mean' of the core
-    faded=True,      # colours count as much as they are opaque; False: alpha is one more channel, and what is behind stays
+    faded=True,      # colours count as much as they are opaque; False: colours and alpha each by themselves, and what is behind stays
 )->np.ndarray: # (h, w, 4) uint8, straight alpha
     "One colour for each cell"
     if grid.kind!='grid' and grid.size==rgba.shape[1::-1]: return as_rgba(rgba).copy()
     s = core_samples(rgba, grid, faded=faded)
     if how not in ('core', 'median', 'mean'): raise SpriteDXError(f"how={how!r} is unknown; use 'core', 'median' or 'mean'")
-    m = agree(s) if how=='core' else middles(s) if how=='median' else s.mean(2)
+    two = lambda s: agree(s) if faded else np.concatenate([agree(s[..., :3]), agree(s[..., 3:])], -1)
+    m = two(s) if how=='core' else middles(s) if how=='median' else s.mean(2)
     a = m[..., 3:]
     if faded: m = np.concatenate([np.where(a>1/512, m[..., :3]/np.maximum(a, 1e-6), 0), a], -1)
     return (m.clip(0, 1)*255+.5).astype(np.uint8)

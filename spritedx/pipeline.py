@@ -326,7 +326,7 @@ def already_clean(
 )->bool:
     "Is there nothing to do: hard alpha, no noise, and a picture that holds no colours but the native pixels' own?"
     if matte not in ('own alpha', 'key', 'none') or not all(np.isin(f[..., 3], (0, 255)).all() for f in small): return False
-    return noise_level(small)==0 and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
+    return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
 def already_flat(
     small:list,  # (h, w, 4) uint8, native size
@@ -341,6 +341,11 @@ def already_flat(
     pal = extract(seen)
     d = np.linalg.norm(toed(px)-toed(np.concatenate([snap(f, pal)[f[..., 3]>0][:, :3] for f in seen])), axis=-1)
     return bool(len(pal)<=min(32, len(px)/8) and (d<near).mean()>=share and d.mean()<mean)
+
+def _again(x):
+    "Share of visible pixels whose colour stands elsewhere too: half of them even in a painted sprite of many shades, under noise fewer"
+    n = np.unique(_packed(x), return_counts=True)[1]
+    return n[n>1].sum()/max(n.sum(), 1)
 
 def _packed(x, over=127): return x[x[..., 3]>over][:, :3].astype(np.uint32)@np.array([65536, 256, 1], np.uint32)
 def _same_colours(big, small, share=.99): return np.isin(_packed(big), np.unique(_packed(small))).mean()>=share
