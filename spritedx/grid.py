@@ -8,7 +8,8 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
            'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'is_codec', 'related', 'choose', 'walk',
            'settle', 'place', 'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'exact_scale',
-           'coarser', 'content_box', 'find_grid', 'halved_grid', 'core_samples', 'agree', 'sample', 'cell_spread']
+           'coarser', 'content_box', 'find_grid', 'halved_grid', 'core_samples', 'middles', 'agree', 'sample',
+           'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 from dataclasses import dataclass
@@ -427,37 +428,48 @@ def core_samples(
     grid:Grid,       # as found
     core=.6,         # share of a cell's width that is looked at
     most=5,          # samples an axis at most
-)->np.ndarray: # (h, w, n, 4) float32, premultiplied, in [0, 1]
+    faded=True,      # premultiplied
+)->np.ndarray: # (h, w, n, 4) float32 in [0, 1]
     "Evenly spaced samples of each cell's core"
     def at(c, side):
         n = int(np.clip(round(np.diff(c).mean()*core), 1, most)); t = (np.arange(n)+.5)/n*core+(1-core)/2
-        return np.clip((c[:-1, None]+np.diff(c)[:, None]*t).astype(int), 0, side-1)
+        return np.clip((c[:-1, None]+np.diff(c)[:, None]*t).astype(int), 0, side-1).T
     y, x = at(grid.cuts_y, rgba.shape[0]), at(grid.cuts_x, rgba.shape[1])
-    s = as_rgba(rgba)[y[:, None, :, None], x[None, :, None, :]].reshape(len(y), len(x), -1, 4).astype(np.float32)/np.float32(255)
-    s[..., :3] *= s[..., 3:]
-    return s
+    v = np.ascontiguousarray(as_rgba(rgba)).view(np.uint32)[..., 0] # four channels at once
+    q = np.stack([r.take(j, 1) for r in (v.take(i, 0) for i in y) for j in x])
+    s = np.moveaxis(q.view(np.uint8).reshape(*q.shape, 4), -1, 1).astype(np.float32, order='C'); s /= np.float32(255)
+    if faded: s[:, :3] *= s[:, 3:]
+    return s.transpose(2, 3, 0, 1) # in memory each sample and channel is a picture, which is what makes means and distances fast
+
+def middles(s):
+    "Median of each cell's samples, (h, w, 4)"
+    o = np.sort(s, 2); n = s.shape[2]
+    return (o[:, :, (n-1)//2]+o[:, :, n//2])*np.float32(.5)
 
 def agree(s, width=.08, rounds=2):
     "Centre of the samples that agree, from the median on: (h, w, 4)"
-    m = np.median(s, 2)
+    m, t = np.moveaxis(middles(s), -1, 0), s.transpose(2, 3, 0, 1)
     for _ in range(rounds):
-        d = ((s-m[:, :, None])**2).sum(-1); w = 1/(1+(d/width**2)**2)
-        m = (s*w[..., None]).sum(2)/w.sum(2)[..., None]
-    return m
+        e = t-m; e *= e; w = 1/(1+(e.sum(1)/width**2)**2)
+        m = (t*w[:, None]).sum(0)/w.sum(0)
+    return np.moveaxis(m, 0, -1)
 
 # %% ../nbs/12_grid.ipynb #74ec3ac6
 def sample(
     rgba:np.ndarray, # (H, W, 4) uint8
     grid:Grid,       # as found
     how='core',      # 'core' (samples that agree), 'median' or 'mean' of the core
+    faded=True,      # colours count as much as they are opaque; False: colours and alpha each by themselves, and what is behind stays
 )->np.ndarray: # (h, w, 4) uint8, straight alpha
     "One colour for each cell"
     if grid.kind!='grid' and grid.size==rgba.shape[1::-1]: return as_rgba(rgba).copy()
-    s = core_samples(rgba, grid)
+    s = core_samples(rgba, grid, faded=faded)
     if how not in ('core', 'median', 'mean'): raise SpriteDXError(f"how={how!r} is unknown; use 'core', 'median' or 'mean'")
-    m = agree(s) if how=='core' else np.median(s, 2) if how=='median' else s.mean(2)
+    two = lambda s: agree(s) if faded else np.concatenate([agree(s[..., :3]), agree(s[..., 3:])], -1)
+    m = two(s) if how=='core' else middles(s) if how=='median' else s.mean(2)
     a = m[..., 3:]
-    return (np.concatenate([np.where(a>1/512, m[..., :3]/np.maximum(a, 1e-6), 0), a], -1).clip(0, 1)*255+.5).astype(np.uint8)
+    if faded: m = np.concatenate([np.where(a>1/512, m[..., :3]/np.maximum(a, 1e-6), 0), a], -1)
+    return (m.clip(0, 1)*255+.5).astype(np.uint8)
 
 def cell_spread(
     rgba:np.ndarray, # (H, W, 4) uint8

@@ -43,23 +43,31 @@ def _surface(c, h, w):
     y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)[None]
     return np.stack([(a+cy*y+cyy*y*y)+(cx+cxy*y)*x+cxx*x*x for a,cx,cy,cxy,cxx,cyy in c.T.astype(np.float32)], -1)
 
+def _off(v, B, c):
+    "Length of the residuals of a fit, (N,)"
+    q = v-B@c; q *= q
+    return np.sqrt(q[:, 0]+q[:, 1]+q[:, 2])
+
+def _middle(x): return np.partition(x, len(x)//2)[len(x)//2] # a median, without `np.median`'s detours
+
 def _robust(B, v, c, rounds=12):
     "Least squares with Tukey's weights from a start `c`; coefficients and the length of the residuals"
-    ridge = 1e-3*len(B)*np.diag([0, 1, 1, 1, 1, 1])
+    B = B.astype(float); ridge = 1e-3*len(B)*np.diag([0, 1, 1, 1, 1, 1])
     for i in range(rounds):
-        r = np.linalg.norm(v-B@c, axis=1)
-        s = max(.02, 3*np.median(r))
-        if i>=rounds//2: s = max(.02, 3*np.median(r[r<s]))
-        A = B*np.clip(1-(r/s)**2, 0, 1)[:, None]
-        c = np.linalg.solve(A.T@B+ridge, A.T@v)
-    return c, np.linalg.norm(v-B@c, axis=1)
+        r = _off(v, B, c)
+        s = max(.02, 3*_middle(r))
+        if i>=rounds//2: s = max(.02, 3*_middle(r[r<s]))
+        A = (B.T*np.clip(1-(r/s)**2, 0, 1)) # (6, N): long rows are fast
+        c = np.linalg.solve(A@B+ridge, A@v)
+    return c, _off(v, B, c)
 
 # %% ../nbs/13_key.ipynb #0a6b36a6
 def _mode(lab):
     "Commonest colour, by the fullest bin and a few mean shifts"
-    _, inv, n = np.unique(np.floor(lab/.05).astype(int), axis=0, return_inverse=True, return_counts=True)
-    c = lab[inv.ravel()==n.argmax()].mean(0)
-    for _ in range(4): c = lab[np.linalg.norm(lab-c, axis=1)<.06].mean(0)
+    bins = np.floor(lab/.05).astype(int)@np.array([1<<20, 1<<10, 1])
+    _, inv, n = np.unique(bins, return_inverse=True, return_counts=True)
+    c = lab[inv==n.argmax()].mean(0)
+    for _ in range(4): c = lab[_off(lab, np.ones((len(lab), 1)), c[None])<.06].mean(0)
     return c
 
 def _ring(rgba, k):
@@ -112,7 +120,7 @@ def _distance(
     saturated:bool,
 )->tuple[np.ndarray, np.ndarray]: # (H, W) with shadows forgiven, (H, W) without
     "Distance from the key"
-    dot = lambda a, b: np.einsum('...c,...c', a, b)
+    dot = lambda a, b: a[..., 0]*b[..., 0]+a[..., 1]*b[..., 1]+a[..., 2]*b[..., 2]
     e = lab-K; d = np.sqrt(dot(e, e))
     if not saturated: return d, d
     k2 = dot(K, K); m = dot(lab, K)/k2
@@ -126,12 +134,12 @@ def _refit(lab, c, t, rounds=2):
     "The key's surface again, from pixels within 1.5 `t` of it"
     h, w = lab.shape[:2]; k = max(1, int((h*w/20000)**.5))
     y, x = np.mgrid[:h:k, :w:k]
-    v, B = lab[::k, ::k].reshape(-1, 3), _basis(y.ravel(), x.ravel(), h, w)
+    v, B = lab[::k, ::k].reshape(-1, 3), _basis(y.ravel(), x.ravel(), h, w).astype(float)
     for _ in range(rounds):
-        ok = np.linalg.norm(v-B@c, axis=1)<1.5*t
-        if ok.sum()<50: break
-        A = B[ok]; hold = .02*len(A)*np.eye(6)
-        c = np.linalg.solve(A.T@A+hold, A.T@v[ok]+hold@c)
+        ok = _off(v, B, c)<1.5*t; n = ok.sum()
+        if n<50: break
+        A = B.T*ok; hold = .02*n*np.eye(6)
+        c = np.linalg.solve(A@B+hold, A@v+hold@c)
     return c
 
 # %% ../nbs/13_key.ipynb #c56b1739
@@ -181,13 +189,17 @@ def _background(
 # %% ../nbs/13_key.ipynb #f2042422
 def _inner(fg, r, grow=0):
     "Pixels within `r` of the contour of `fg` (and `grow` outside) that have a sure neighbour, and that neighbour"
+    ys, xs = np.flatnonzero(fg.any(1)), np.flatnonzero(fg.any(0))
+    if not len(ys): return np.zeros((0, 2), int), np.zeros((0, 2), int)
+    at = np.maximum([ys[0]-r-grow-1, xs[0]-r-grow-1], 0) # nothing is to be found where there is no sprite
+    fg = fg[at[0]:ys[-1]+r+grow+2, at[1]:xs[-1]+r+grow+2]
     sure = _shrink(fg, r)
     band = (fg if not grow else ~_shrink(~fg, grow))&~sure
     p, q = (np.stack(np.nonzero(m), -1) for m in (band, sure&~_shrink(sure, 1)))
     if not len(p) or not len(q): return np.zeros((0, 2), int), np.zeros((0, 2), int)
     dist, j = cKDTree(q).query(p, distance_upper_bound=2*r+grow+1.5)
     ok = np.isfinite(dist)
-    return p[ok], q[j[ok]]
+    return p[ok]+at, q[j[ok]]+at
 
 def _mix(rgba, key_field, p, q):
     "Colours, interior colours and key at `p`; share of the interior, and how well a mixture explains the pixel"

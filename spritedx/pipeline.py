@@ -6,8 +6,9 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'as_opaque', 'unevenness', 'grid_of', 'to_native',
-           'shrink', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'finish', 'already_clean',
-           'already_flat', 'checked', 'smooth', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'shrink', 'bare_native', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'finish',
+           'already_clean', 'already_flat', 'checked', 'smooth', 'clean_stream', 'provenance', 'deciding',
+           'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, os, time
@@ -109,7 +110,7 @@ def matte_of(
     key = estimate_key(frames[0])
     r.key,r.key_confidence = bytes(key.color).hex(),round(float(key.confidence), 3)
     if key.kind!='plain': r.key = None; return as_rgba,'network'
-    return lambda f: _cut(f, key),'key'
+    return functools.partial(_cut, key=key),'key'
 
 def full_cut(frames, opt:MatteOptions, r:Report):
     "The cutter of a clip at full size; what it has to say goes into the report"
@@ -121,9 +122,10 @@ def full_cut(frames, opt:MatteOptions, r:Report):
 
 def as_opaque(x): return np.dstack([x[..., :3], np.full(x.shape[:2], 255, np.uint8)])
 
-def _cut(x, key):
-    a = key_matte(x, key)
-    return zero_hidden(despill(np.dstack([x[..., :3], to_uint8(a)]), key))
+def _cut(x, key, bare=False):
+    "With alpha, and without spill unless the colours are to stay `bare`"
+    m = np.dstack([x[..., :3], to_uint8(key_matte(x, key))])
+    return m if bare else zero_hidden(despill(m, key))
 
 # %% ../nbs/40_pipeline.ipynb #1d5af7f6
 def unevenness(
@@ -179,10 +181,14 @@ def shrink(x, side):
     "The longest side brought down to `side` px"
     h,w = x.shape[:2]
     if max(h, w)<=side: return as_rgba(x)
-    k = side/max(h, w)
     y,mask = fit(x, side)
     ys,xs = np.flatnonzero(mask.any(1)),np.flatnonzero(mask.any(0))
     return y[ys[0]:ys[-1]+1, xs[0]:xs[-1]+1]
+
+def bare_native(x, g:Grid, opt:Options, r:Report):
+    "One pixel a cell, with the colours that are there and alpha beside them"
+    if g.kind=='grid' and str(opt.size)=='auto': return sample(x, g, faded=False)
+    return np.dstack([to_native(as_opaque(x), g, opt, r)[..., :3], to_native(x, g, opt, r)[..., 3]])
 
 # %% ../nbs/40_pipeline.ipynb #1312e0b3
 def lattice(
@@ -320,7 +326,7 @@ def already_clean(
 )->bool:
     "Is there nothing to do: hard alpha, no noise, and a picture that holds no colours but the native pixels' own?"
     if matte not in ('own alpha', 'key', 'none') or not all(np.isin(f[..., 3], (0, 255)).all() for f in small): return False
-    return noise_level(small)==0 and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
+    return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
 def already_flat(
     small:list,  # (h, w, 4) uint8, native size
@@ -335,6 +341,11 @@ def already_flat(
     pal = extract(seen)
     d = np.linalg.norm(toed(px)-toed(np.concatenate([snap(f, pal)[f[..., 3]>0][:, :3] for f in seen])), axis=-1)
     return bool(len(pal)<=min(32, len(px)/8) and (d<near).mean()>=share and d.mean()<mean)
+
+def _again(x):
+    "Share of visible pixels whose colour stands elsewhere too: half of them even in a painted sprite of many shades, under noise fewer"
+    n = np.unique(_packed(x), return_counts=True)[1]
+    return n[n>1].sum()/max(n.sum(), 1)
 
 def _packed(x, over=127): return x[x[..., 3]>over][:, :3].astype(np.uint32)@np.array([65536, 256, 1], np.uint32)
 def _same_colours(big, small, share=.99): return np.isin(_packed(big), np.unique(_packed(small))).mean()>=share
@@ -381,17 +392,16 @@ def clean_stream(
     as_is = opt.palette==opt.size=='auto' and already_clean(list(matted.values()), few, r.matte)
     net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))
     hold = Hold() if opt.steady and g.kind=='grid' else None
+    # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
+    bare = r.matte=='key' and (as_is or net)
+    if bare: cut,matted = functools.partial(cut, bare=True),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
     def matte(place):
         i,x = place; m = matted[i] if i in matted else cut(x)
-        return x,m,lattice(m, g) if hold else None
+        return m,lattice(m, g) if hold else None
     def native(o):
-        x,m,at = o
-        s = to_native(m, at, opt, r)
-        if r.matte!='key' or not (as_is or net): return s
-        # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
-        s = np.dstack([to_native(as_opaque(x), at, opt, r)[..., :3], s[..., 3]])
+        s = (bare_native if bare else to_native)(*o, opt, r)
         return zero_hidden(s) if as_is else s
-    placed = ((x, m, moved(g, hold(at)) if hold else g) for x,m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
+    placed = ((m, moved(g, hold(at)) if hold else g) for m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
     small = keep(_each(native, placed)); clock('sample')
     if net: small = restored(small, opt, r, keep)
     clock('network')
