@@ -125,7 +125,7 @@ def coherence(
 )->np.ndarray: # one value a pitch, 1 for a perfect comb
     "Share of the votes' power in a band around each pitch"
     m = 1<<int(np.ceil(np.log2(len(E)*1.25))); S = np.abs(np.fft.rfft(E, m))**2; S[1:] *= 2
-    f = np.fft.rfftfreq(m, 1/BINS); s = 1/(2*np.pi*cycles*ps)[:, None]
+    s = 1/(2*np.pi*cycles*ps)[:, None]; f = np.fft.rfftfreq(m, 1/BINS); S, f = [v[:np.searchsorted(f, (1/ps[:, None]+4*s).max())].astype(np.float32) for v in (S, f)]
     return .5*(np.exp(-((f-1/ps[:, None])/s)**2)@S)/np.maximum(np.exp(-(f/s)**2)@S, 1e-9)
 
 # %% ../nbs/12_grid.ipynb #e03e1fee
@@ -192,7 +192,7 @@ def evidence(
         if not last: keep = np.clip(mean/.4, 0, 1)**2 # where most votes agree, all may speak
         W = np.clip(2.5*G/M/max(mean, .05), .05, 1)
     G = np.maximum(G-.5*rows, 0).sum(0)
-    return np.maximum(G-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(W, keep)[:, win]).sum(0)
+    return np.maximum(G-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(np.clip(1.3*W-.3, 0, 1), keep)[:, win]).sum(0)
 
 def score(
     levels:list, # from `pyramid`
@@ -379,7 +379,8 @@ def coarser(
 def content_box(P):
     "The rows and columns that differ from a plain border, with some room: (y0, y1, x0, x1)"
     H, W = P.shape[:2]; q = max(1, min(H, W)//256)
-    t = P[:H//q*q, :W//q*q].reshape(H//q, q, W//q, q, -1)[:, ::max(q//2, 1)].mean((1, 3)) if q>1 else P
+    h, w = H//q*q, W//q*q
+    t = sum(P[i:h:q, j:w:q] for i in range(0, q, max(q//2, 1)) for j in range(0, q, max(q//2, 1)))/(4 if q>1 else 1)
     edge = np.concatenate([t[0], t[-1], t[:, 0], t[:, -1]]); mid = np.median(edge, 0); far = np.abs(edge-mid).sum(-1)
     a = np.abs(t-mid).sum(-1)>max(.15, 3*np.quantile(far, .9)); ys, xs = np.flatnonzero(a.any(1)), np.flatnonzero(a.any(0)); m = 4+2*q
     if not len(ys) or 3*np.quantile(far, .9)>.6: return 0, H, 0, W
