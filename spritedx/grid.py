@@ -112,6 +112,20 @@ def votes(
     n = (w+1)*BINS+2; bands = max(1, min(bands, len(g)))
     return splat(x*BINS+i//w*bands//len(g)*n, np.minimum(1.2*(b-t)/(b-t+.2), 1), bands*n).reshape(bands, n)
 
+def middle(n, air=.04, slope=.25, least=.03):
+    "Weights of `n` places from one side to the other"
+    t = (np.arange(n)+.5)/n
+    return np.clip((np.minimum(t, 1-t)-air)/slope, least, 1)
+
+def central(E):
+    "(bands, n) votes, those near the picture's middle counting most"
+    return E*middle(E.shape[0])[:, None]*middle(E.shape[1])
+
+def outskirts(G):
+    "Density of what tiles (bands, windows) of `central` votes gain at the picture's sides, over that inside"
+    b, k = G.shape; r = np.add.outer(middle(b, .07, 1)==.03, middle(k, .07, 1)==.03); D = G/np.outer(middle(b), middle(k))
+    return D[r].mean()/max(D[~r].mean(), 1e-9) if r.any() and not r.all() else 0.
+
 def splat(x, v, n):
     "Histogram of `n` bins with linear shares"
     k = x.astype(int); r = x-k
@@ -181,7 +195,7 @@ def evidence(
     E:np.ndarray, # (bands, n) votes
     p:float,      # pitch, px
     rows:float,   # votes that one cell's side casts
-)->tuple: # nats (times pixels of edge), nats a vote, votes weighted by what their tile gains (n,)
+)->tuple: # nats (times pixels of edge), nats a vote, votes weighted by what their tile gains (n,), gains of tiles (bands, windows)
     "What a lattice of pitch `p` says about the votes"
     b, n = E.shape; k = int(np.clip(n/(BINS*p*4), 1, 16)); win = np.arange(n)*k//n; W = np.ones((b, k)); L = models(p); r = len(RINGS)-1
     for last in (False, True):
@@ -191,17 +205,17 @@ def evidence(
         mean = (G*W).sum()/(M*W).sum()
         if not last: keep = np.clip(mean/.4, 0, 1)**2 # where most votes agree, all may speak
         W = np.clip(2.5*G/M/max(mean, .05), .05, 1)
-    G = np.maximum(G-.5*rows, 0).sum(0)
-    return np.maximum(G-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(np.clip(1.3*W-.3, 0, 1), keep)[:, win]).sum(0)
+    G = np.maximum(G-.5*rows, 0)
+    return np.maximum(G.sum(0)-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(W, keep)[:, win]).sum(0), G
 
 def score(
     levels:list, # from `pyramid`
     k:int,       # level
     p:float,     # pitch in that level's pixels
-)->tuple: # nats (times full-size pixels of edge), nats a vote (all votes)
+)->tuple: # nats (times full-size pixels of edge), nats a vote (all votes), `outskirts`
     "Evidence for one pitch, both axes"
-    s = sum(evidence(E, p, p/2)[0] for E in levels[k])
-    return float(s*2**k), float(s/max(sum(E.sum() for E in levels[k]), 1))
+    got = [evidence(E, p, p/2) for E in levels[k]]; s = sum(o[0] for o in got)
+    return float(s*2**k), float(s/max(sum(E.sum() for E in levels[k]), 1)), float(sum(o[0]*outskirts(o[3]) for o in got)/max(s, 1e-9))
 
 # %% ../nbs/12_grid.ipynb #ddec4eba
 def is_codec(
@@ -227,16 +241,20 @@ def choose(
     levels:list, # from `pyramid`
     short:list,  # from `candidates`
     origin=(0, 0),
+    full=False,  # is the picture filled to its sides, and are the votes `central`?
 )->tuple: # evidence (nats times pixels of edge), its share in all votes, contrast, level, pitch in that level's pixels; None without candidates
     "The best pitch of the list, and by what factor it beats those unrelated to it"
     out = []
     for c, k, p in short:
-        s, r = score(levels, k, p)
-        if out and 3*s*c<max(out)[0]: continue # no other scale makes up for that
-        s, r = max([(s, r)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
-        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec))
+        s, r, rim = score(levels, k, p)
+        if out and 3*s*c<max(out)[0] and not (full and max(out)[1]<3): continue # no other scale makes up for that
+        s, r, rim = max([(s, r, rim)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
+        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec, rim))
     if not out: return None
     best = max(out)
+    if full and best[1]<3 and best[7]>.1: # a photograph that was enlarged
+        inner = [o for o in out if o[1]>=3 and o[7]<.05 and o[2]/o[1]>10 and not o[6]]
+        if inner: best = max(inner); out = inner
     over = [o for o in out if 2<=(m := round(o[1]/best[1]))<=6 and abs(o[1]/best[1]/m-1)<.04 and o[0]>.55*best[0]]
     best = max(over or [best]); rest = max([o[0] for o in out if not (related(o[1], best[1]) or o[6] or o[1]<best[1]/2.5)], default=0)
     return best[2], best[3], best[0]/max(rest, best[0]/10, 1e-9), best[4], best[5]
@@ -304,14 +322,15 @@ def refine(
     cx:np.ndarray, # first cuts along x
     cy:np.ndarray, # and y
     p:float,       # first pitch
+    weigh=np.asarray, # what becomes of votes: `central` where the picture is filled to its sides
 )->tuple: # cuts_x, cuts_y, pitch, nats a vote
     "Cuts and pitch from votes cast by whole cells, weighted by their tile's evidence"
     h, w = x.shape[:2]; px = py = p
     cx, cy = extend(cx, w, p), extend(cy, h, p)
     for last in (False, True):
-        _, i, ex = evidence(votes(gradient(cell_rows(x, cy), 1, 1)), px, 1.); cx = place(ex, px, 1.)
+        _, i, ex, _ = evidence(weigh(votes(gradient(cell_rows(x, cy), 1, 1))), px, 1.); cx = place(ex, px, 1.)
         if not last: px = slope(cx, ex)
-        _, j, ey = evidence(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1)), py, 1.); cy = place(ey, py, 1.)
+        _, j, ey, _ = evidence(weigh(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1))), py, 1.); cy = place(ey, py, 1.)
         n, m = ex.sum()+1e-6, ey.sum()+1e-6
         if not last: py = slope(cy, ey); px, py = [.3*(px*n+py*m)/(n+m)+.7*q for q in (px, py)]
         cx, cy = extend(cx, w, px), extend(cy, h, py)
@@ -398,7 +417,9 @@ def find_grid(
         return Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])])
     if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most, expect)
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
-    scales, levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
+    scales, levels = pyramid(x); full = x.shape[:2]==(H, W) and P.shape[-1]==3; weigh = central if full else np.asarray
+    if full: levels = [tuple(map(central, l)) for l in levels]
+    best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0), full)
     s, nats, contrast, k, p = best or (0., 0., 1., 0, 1e9); f = 2**k; n = (x1-x0)/f, (y1-y0)/f
     cx, cy = [extend(place(E.sum(0), p, p/2), m, p) for E, m in zip(levels[k], n)] if best else [np.array([0, m]) for m in n]
     s /= p*f
@@ -406,10 +427,10 @@ def find_grid(
     if not sure and is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
     # a picture this small is not worth shrinking: without a grid it passes as it is
     if not sure and (contrast<1.5 or s<.4 or nats<.005): return Grid.uniform(W, H, 1/max(contrast, 1), 'none' if max(W, H)>64 else 'native')
-    cx, cy, p, _ = refine(scales[k], cx, cy, p)
+    cx, cy, p, _ = refine(scales[k], cx, cy, p, weigh)
     if p*f<FINE and (more := coarser(scales[k], cx, cy)):
         cx, cy, q, contrast = more; j = min(int(np.log2(max(p*q/4, 1))), len(scales)-1-k); f *= 2**j
-        cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j)
+        cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j, weigh)
     return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/max(contrast, 1), evidence=s)
 
 def halved_grid(rgba, alpha, most, expect=False):
