@@ -6,9 +6,10 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 
 # %% auto #0
 __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
-           'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'is_codec', 'related', 'choose', 'walk',
-           'settle', 'place', 'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'exact_scale',
-           'coarser', 'content_box', 'find_grid', 'halved_grid', 'core_samples', 'agree', 'sample', 'cell_spread']
+           'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'middle', 'central', 'outskirts',
+           'is_codec', 'related', 'choose', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
+           'refine', 'fine_details', 'is_native', 'exact_scale', 'coarser', 'content_box', 'find_grid', 'halved_grid',
+           'core_samples', 'agree', 'sample', 'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 from dataclasses import dataclass
@@ -112,20 +113,6 @@ def votes(
     n = (w+1)*BINS+2; bands = max(1, min(bands, len(g)))
     return splat(x*BINS+i//w*bands//len(g)*n, np.minimum(1.2*(b-t)/(b-t+.2), 1), bands*n).reshape(bands, n)
 
-def middle(n, air=.04, slope=.25, least=.03):
-    "Weights of `n` places from one side to the other"
-    t = (np.arange(n)+.5)/n
-    return np.clip((np.minimum(t, 1-t)-air)/slope, least, 1)
-
-def central(E):
-    "(bands, n) votes, those near the picture's middle counting most"
-    return E*middle(E.shape[0])[:, None]*middle(E.shape[1])
-
-def outskirts(G):
-    "Density of what tiles (bands, windows) of `central` votes gain at the picture's sides, over that inside"
-    b, k = G.shape; r = np.add.outer(middle(b, .07, 1)==.03, middle(k, .07, 1)==.03); D = G/np.outer(middle(b), middle(k))
-    return D[r].mean()/max(D[~r].mean(), 1e-9) if r.any() and not r.all() else 0.
-
 def splat(x, v, n):
     "Histogram of `n` bins with linear shares"
     k = x.astype(int); r = x-k
@@ -216,6 +203,21 @@ def score(
     "Evidence for one pitch, both axes"
     got = [evidence(E, p, p/2) for E in levels[k]]; s = sum(o[0] for o in got)
     return float(s*2**k), float(s/max(sum(E.sum() for E in levels[k]), 1)), float(sum(o[0]*outskirts(o[3]) for o in got)/max(s, 1e-9))
+
+# %% ../nbs/12_grid.ipynb #79ff0caf
+def middle(n, air=.04, slope=.25, least=.03):
+    "Weights of `n` places from one side to the other"
+    t = (np.arange(n)+.5)/n
+    return np.clip((np.minimum(t, 1-t)-air)/slope, least, 1)
+
+def central(E):
+    "(bands, n) votes, those near the picture's middle counting most"
+    return E*middle(E.shape[0])[:, None]*middle(E.shape[1])
+
+def outskirts(G):
+    "Density of what tiles (bands, windows) of `central` votes gain at the picture's sides, over that inside"
+    b, k = G.shape; r = np.add.outer(middle(b, .07, 1)==.03, middle(k, .07, 1)==.03); D = G/np.outer(middle(b), middle(k))
+    return D[r].mean()/max(D[~r].mean(), 1e-9) if r.any() and not r.all() else 0.
 
 # %% ../nbs/12_grid.ipynb #ddec4eba
 def is_codec(
@@ -311,6 +313,8 @@ def extend(c, n, p):
     while len(c)>2 and c[1]<.6*p: c = c[1:]
     while len(c)>2 and n-c[-2]<.6*p: c = c[:-1]
     return c
+
+def width(c): return float(np.polyfit(np.arange(len(c)), c, 1)[0])
 
 def slope(c, E):
     "Pitch by regression over the cuts, weighted by their votes"
@@ -431,7 +435,7 @@ def find_grid(
     if p*f<FINE and (more := coarser(scales[k], cx, cy)):
         cx, cy, q, contrast = more; j = min(int(np.log2(max(p*q/4, 1))), len(scales)-1-k); f *= 2**j
         cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j, weigh)
-    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/max(contrast, 1), evidence=s)
+    return Grid.from_cuts(*[extend(c*f+o, n, width(c)*f) for c, o, n in ((cx, x0, W), (cy, y0, H))], 1-1/max(contrast, 1), evidence=s)
 
 def halved_grid(rgba, alpha, most, expect=False):
     "The grid of a very large picture, from half its size unless its middle is native"
