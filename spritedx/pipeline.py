@@ -154,7 +154,7 @@ def grid_of(
     # what stands on a key colour and is larger than the network's frame was drawn by a generator: it must have a grid
     expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
     # a matte made from white or black goes wrong by parts of a cell where the sprite is as light or dark; its edges are in the picture itself
-    plain = r.matte=='key' and r.key and not Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain').saturated
+    plain = expect and r.key and not Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain').saturated
     seen = raw if plain else [f for f in frames if f[..., 3].any()] or raw[:1]
     found = [find_grid(f, expect=expect) for f in seen]
     if max(frames[0].shape[:2])<=settings().size: found = list(map(_small_grid, seen, found))
