@@ -126,7 +126,7 @@ def write_all(
     path = Path(path)
     fmt = fmt or {'.gif': 'gif', '.apng': 'apng', '.webp': 'webp'}.get(path.suffix.lower(), 'png' if len(clip)==1 else 'sheet')
     if fmt=='png' and len(clip)>1: fmt = 'sheet'
-    if fmt=='png': return [write_png(clip[0], path)]
+    if fmt=='png': return [write_png(clip[0], path, indexed=True)]
     put = dict(sheet=write_sheet, gif=write_gif, apng=write_apng, webp=write_webp)[fmt]
     return [put(part(clip, a, b), path.with_name(path.stem+e+path.suffix)) for e,a,b in parts(clip, fmt)]
 

@@ -6,10 +6,10 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 
 # %% auto #0
 __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
-           'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'is_codec', 'related', 'choose', 'walk',
-           'settle', 'place', 'cell_rows', 'extend', 'slope', 'refine', 'fine_details', 'is_native', 'exact_scale',
-           'coarser', 'content_box', 'find_grid', 'halved_grid', 'core_samples', 'middles', 'agree', 'sample',
-           'cell_spread']
+           'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'middle', 'central', 'outskirts',
+           'is_codec', 'related', 'choose', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
+           'refine', 'fine_details', 'is_native', 'exact_scale', 'coarser', 'content_box', 'find_grid', 'halved_grid',
+           'core_samples', 'middles', 'agree', 'sample', 'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ def coherence(
 )->np.ndarray: # one value a pitch, 1 for a perfect comb
     "Share of the votes' power in a band around each pitch"
     m = 1<<int(np.ceil(np.log2(len(E)*1.25))); S = np.abs(np.fft.rfft(E, m))**2; S[1:] *= 2
-    f = np.fft.rfftfreq(m, 1/BINS); s = 1/(2*np.pi*cycles*ps)[:, None]
+    s = 1/(2*np.pi*cycles*ps)[:, None]; f = np.fft.rfftfreq(m, 1/BINS); S, f = [v[:np.searchsorted(f, (1/ps[:, None]+4*s).max())].astype(np.float32) for v in (S, f)]
     return .5*(np.exp(-((f-1/ps[:, None])/s)**2)@S)/np.maximum(np.exp(-(f/s)**2)@S, 1e-9)
 
 # %% ../nbs/12_grid.ipynb #e03e1fee
@@ -182,7 +182,7 @@ def evidence(
     E:np.ndarray, # (bands, n) votes
     p:float,      # pitch, px
     rows:float,   # votes that one cell's side casts
-)->tuple: # nats (times pixels of edge), nats a vote, votes weighted by what their tile gains (n,)
+)->tuple: # nats (times pixels of edge), nats a vote, votes weighted by what their tile gains (n,), gains of tiles (bands, windows)
     "What a lattice of pitch `p` says about the votes"
     b, n = E.shape; k = int(np.clip(n/(BINS*p*4), 1, 16)); win = np.arange(n)*k//n; W = np.ones((b, k)); L = models(p); r = len(RINGS)-1
     for last in (False, True):
@@ -192,17 +192,32 @@ def evidence(
         mean = (G*W).sum()/(M*W).sum()
         if not last: keep = np.clip(mean/.4, 0, 1)**2 # where most votes agree, all may speak
         W = np.clip(2.5*G/M/max(mean, .05), .05, 1)
-    G = np.maximum(G-.5*rows, 0).sum(0)
-    return np.maximum(G-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(W, keep)[:, win]).sum(0)
+    G = np.maximum(G-.5*rows, 0)
+    return np.maximum(G.sum(0)-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(W, keep)[:, win]).sum(0), G
 
 def score(
     levels:list, # from `pyramid`
     k:int,       # level
     p:float,     # pitch in that level's pixels
-)->tuple: # nats (times full-size pixels of edge), nats a vote (all votes)
+)->tuple: # nats (times full-size pixels of edge), nats a vote (all votes), `outskirts`
     "Evidence for one pitch, both axes"
-    s = sum(evidence(E, p, p/2)[0] for E in levels[k])
-    return float(s*2**k), float(s/max(sum(E.sum() for E in levels[k]), 1))
+    got = [evidence(E, p, p/2) for E in levels[k]]; s = sum(o[0] for o in got)
+    return float(s*2**k), float(s/max(sum(E.sum() for E in levels[k]), 1)), float(sum(o[0]*outskirts(o[3]) for o in got)/max(s, 1e-9))
+
+# %% ../nbs/12_grid.ipynb #79ff0caf
+def middle(n, air=.04, slope=.25, least=.03):
+    "Weights of `n` places from one side to the other"
+    t = (np.arange(n)+.5)/n
+    return np.clip((np.minimum(t, 1-t)-air)/slope, least, 1)
+
+def central(E):
+    "(bands, n) votes, those near the picture's middle counting most"
+    return E*middle(E.shape[0])[:, None]*middle(E.shape[1])
+
+def outskirts(G):
+    "Density of what tiles (bands, windows) of `central` votes gain at the picture's sides, over that inside"
+    b, k = G.shape; r = np.add.outer(middle(b, .07, 1)==.03, middle(k, .07, 1)==.03); D = G/np.outer(middle(b), middle(k))
+    return D[r].mean()/max(D[~r].mean(), 1e-9) if r.any() and not r.all() else 0.
 
 # %% ../nbs/12_grid.ipynb #ddec4eba
 def is_codec(
@@ -228,16 +243,20 @@ def choose(
     levels:list, # from `pyramid`
     short:list,  # from `candidates`
     origin=(0, 0),
+    full=False,  # is the picture filled to its sides, and are the votes `central`?
 )->tuple: # evidence (nats times pixels of edge), its share in all votes, contrast, level, pitch in that level's pixels; None without candidates
     "The best pitch of the list, and by what factor it beats those unrelated to it"
     out = []
     for c, k, p in short:
-        s, r = score(levels, k, p)
-        if out and 3*s*c<max(out)[0]: continue # no other scale makes up for that
-        s, r = max([(s, r)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
-        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec))
+        s, r, rim = score(levels, k, p)
+        if out and 3*s*c<max(out)[0] and not (full and max(out)[1]<3): continue # no other scale makes up for that
+        s, r, rim = max([(s, r, rim)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
+        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec, rim))
     if not out: return None
     best = max(out)
+    if full and best[1]<3 and best[7]>.1: # a photograph that was enlarged
+        inner = [o for o in out if o[1]>=3 and o[7]<.05 and o[2]/o[1]>10 and not o[6]]
+        if inner: best = max(inner); out = inner
     over = [o for o in out if 2<=(m := round(o[1]/best[1]))<=6 and abs(o[1]/best[1]/m-1)<.04 and o[0]>.55*best[0]]
     best = max(over or [best]); rest = max([o[0] for o in out if not (related(o[1], best[1]) or o[6] or o[1]<best[1]/2.5)], default=0)
     return best[2], best[3], best[0]/max(rest, best[0]/10, 1e-9), best[4], best[5]
@@ -295,6 +314,8 @@ def extend(c, n, p):
     while len(c)>2 and n-c[-2]<.6*p: c = c[:-1]
     return c
 
+def width(c): return float(np.polyfit(np.arange(len(c)), c, 1)[0])
+
 def slope(c, E):
     "Pitch by regression over the cuts, weighted by their votes"
     j = np.round(c*BINS).astype(int); S = np.r_[0, np.cumsum(E)]; w = S[np.clip(j+3, 0, len(E))]-S[np.clip(j-2, 0, len(E))]+1e-6
@@ -305,14 +326,15 @@ def refine(
     cx:np.ndarray, # first cuts along x
     cy:np.ndarray, # and y
     p:float,       # first pitch
+    weigh=np.asarray, # what becomes of votes: `central` where the picture is filled to its sides
 )->tuple: # cuts_x, cuts_y, pitch, nats a vote
     "Cuts and pitch from votes cast by whole cells, weighted by their tile's evidence"
     h, w = x.shape[:2]; px = py = p
     cx, cy = extend(cx, w, p), extend(cy, h, p)
     for last in (False, True):
-        _, i, ex = evidence(votes(gradient(cell_rows(x, cy), 1, 1)), px, 1.); cx = place(ex, px, 1.)
+        _, i, ex, _ = evidence(weigh(votes(gradient(cell_rows(x, cy), 1, 1))), px, 1.); cx = place(ex, px, 1.)
         if not last: px = slope(cx, ex)
-        _, j, ey = evidence(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1)), py, 1.); cy = place(ey, py, 1.)
+        _, j, ey, _ = evidence(weigh(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1))), py, 1.); cy = place(ey, py, 1.)
         n, m = ex.sum()+1e-6, ey.sum()+1e-6
         if not last: py = slope(cy, ey); px, py = [.3*(px*n+py*m)/(n+m)+.7*q for q in (px, py)]
         cx, cy = extend(cx, w, px), extend(cy, h, py)
@@ -380,7 +402,8 @@ def coarser(
 def content_box(P):
     "The rows and columns that differ from a plain border, with some room: (y0, y1, x0, x1)"
     H, W = P.shape[:2]; q = max(1, min(H, W)//256)
-    t = P[:H//q*q, :W//q*q].reshape(H//q, q, W//q, q, -1)[:, ::max(q//2, 1)].mean((1, 3)) if q>1 else P
+    h, w = H//q*q, W//q*q
+    t = sum(P[i:h:q, j:w:q] for i in range(0, q, max(q//2, 1)) for j in range(0, q, max(q//2, 1)))/(4 if q>1 else 1)
     edge = np.concatenate([t[0], t[-1], t[:, 0], t[:, -1]]); mid = np.median(edge, 0); far = np.abs(edge-mid).sum(-1)
     a = np.abs(t-mid).sum(-1)>max(.15, 3*np.quantile(far, .9)); ys, xs = np.flatnonzero(a.any(1)), np.flatnonzero(a.any(0)); m = 4+2*q
     if not len(ys) or 3*np.quantile(far, .9)>.6: return 0, H, 0, W
@@ -398,7 +421,9 @@ def find_grid(
         return Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])])
     if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most, expect)
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
-    scales, levels = pyramid(x); best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0))
+    scales, levels = pyramid(x); full = x.shape[:2]==(H, W) and P.shape[-1]==3; weigh = central if full else np.asarray
+    if full: levels = [tuple(map(central, l)) for l in levels]
+    best = choose(levels, candidates(levels, min(x.shape[:2])), (x0, y0), full)
     s, nats, contrast, k, p = best or (0., 0., 1., 0, 1e9); f = 2**k; n = (x1-x0)/f, (y1-y0)/f
     cx, cy = [extend(place(E.sum(0), p, p/2), m, p) for E, m in zip(levels[k], n)] if best else [np.array([0, m]) for m in n]
     s /= p*f
@@ -406,11 +431,11 @@ def find_grid(
     if not sure and is_native(*fine_details(x, cx*f, cy*f), s, nats): return Grid.uniform(W, H, 1-min(nats, .5), 'native')
     # a picture this small is not worth shrinking: without a grid it passes as it is
     if not sure and (contrast<1.5 or s<.4 or nats<.005): return Grid.uniform(W, H, 1/max(contrast, 1), 'none' if max(W, H)>64 else 'native')
-    cx, cy, p, _ = refine(scales[k], cx, cy, p)
+    cx, cy, p, _ = refine(scales[k], cx, cy, p, weigh)
     if p*f<FINE and (more := coarser(scales[k], cx, cy)):
         cx, cy, q, contrast = more; j = min(int(np.log2(max(p*q/4, 1))), len(scales)-1-k); f *= 2**j
-        cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j)
-    return Grid.from_cuts(extend(cx*f+x0, W, p*f), extend(cy*f+y0, H, p*f), 1-1/max(contrast, 1), evidence=s)
+        cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j, weigh)
+    return Grid.from_cuts(*[extend(c*f+o, n, width(c)*f) for c, o, n in ((cx, x0, W), (cy, y0, H))], 1-1/max(contrast, 1), evidence=s)
 
 def halved_grid(rgba, alpha, most, expect=False):
     "The grid of a very large picture, from half its size unless its middle is native"

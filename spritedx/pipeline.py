@@ -20,7 +20,7 @@ import numpy as np
 from fastcore.basics import chunked
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
 from .grid import Grid, cell_spread, find_grid, sample
-from .key import despill, estimate_key, key_matte
+from .key import Key, despill, estimate_key, key_matte
 from .matte import MatteOptions, cutter
 from .palette import Palette, extract, noise_level, snap, toed
 from .sprite import Sprite, fit
@@ -155,7 +155,9 @@ def grid_of(
     "The grid of a picture or a clip"
     # what stands on a key colour and is larger than the network's frame was drawn by a generator: it must have a grid
     expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
-    seen = [f for f in frames if f[..., 3].any()] or raw[:1]
+    # a matte made from white or black goes wrong by parts of a cell where the sprite is as light or dark; its edges are in the picture itself
+    plain = expect and r.key and not Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain').saturated
+    seen = raw if plain else [f for f in frames if f[..., 3].any()] or raw[:1]
     found = [find_grid(f, expect=expect) for f in seen]
     if max(frames[0].shape[:2])<=settings().size: found = list(map(_small_grid, seen, found))
     rank = dict(grid=2, native=1, none=0)
