@@ -1,5 +1,5 @@
 "What must not break: strange pictures, damaged files, killed runs, full disks, two runs at once, memory over many pictures"
-import os, resource, signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -153,3 +153,18 @@ def test_weights_are_never_unpickled(tmp_path):
     (tmp_path/'w.safetensors').write_bytes(pickle.dumps(Trap()))
     with pytest.raises(SpriteDXError, match='not a safetensors'): load_weights(tmp_path/'w.safetensors')
     assert not (tmp_path/'sprung').exists()
+
+training = '''import sys
+import numpy as np
+from spritedx.acnet import ACSpec
+from spritedx.train import Plan, train
+pool = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 8)).astype('u1')
+print(train(Plan(ACSpec((8, 16), (1, 1), (1,), heads=2), epochs=6, batches=6, bs=8), [pool], [pool[:8]], sys.argv[1])['hash'])'''
+
+def test_a_killed_training_goes_on(tmp_path):
+    "The same weights to the last bit as a run that nobody stopped"
+    def go(d): return subprocess.Popen([sys.executable, '-c', training, str(tmp_path/d)], env=os.environ|dict(OMP_NUM_THREADS='1'), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def last(p): o,e = p.communicate(); assert p.returncode==0, e; return o.split()[-1]
+    assert until(go('b'), (tmp_path/'b'/'checkpoint.safetensors').exists), 'it ended before it was killed'
+    assert not (tmp_path/'b'/'weights.safetensors').exists()
+    assert last(go('b'))==last(go('a'))
