@@ -9,6 +9,7 @@ __all__ = ['COMMANDS', 'parser', 'main']
 
 # %% ../nbs/51_cli.ipynb #cef05450
 import argparse, sys
+from pathlib import Path
 from .core import SpriteDXError, settings
 
 # %% ../nbs/51_cli.ipynb #35ca2a05
@@ -265,11 +266,38 @@ def _matte_line(r):
     w,h = r['native']; key = f" #{r['key']}" if r['key'] else ''
     return f"{r['output']}: {w}x{h}{f', {n} frames' if (n := r['frames'])>1 else ''} ({r['matte']}{key}, confidence {r['matte_confidence']:.2f}, {r['ms']:.0f} ms)"+''.join(f'\n  note: {o}' for o in r['warnings'])
 
+def _export_args(p):
+    p.add_argument('--onnx', required=True, metavar='OUT.onnx', help='file to write; it is run against torch before it is kept')
+    p.add_argument('--model', choices=['ac', 'flow', 'matte'], help='ac, the anti-corruption network; flow, the sampler; matte, the matting network (default: what the weights are)')
+    p.add_argument('--weights', help='default: the ones that ship')
+    p.add_argument('--steps', type=int, metavar='N', help='of a flow (default: its own)')
+    p.add_argument('--size', type=int, metavar='PX', help="side of a matting network's picture (default: what it was trained at)")
+    p.add_argument('--bare', action='store_true', help='without the weights, which are then looked for in the .safetensors of the same name beside it')
+
+def _export(a):
+    from spritedx.predict import write_graph
+    r = write_graph(*_exported(a), Path(a.onnx), a.steps, a.size, a.bare)
+    print(f"{r['path']}: {r['kind']}, {r['mb']:.2f} MB, equal to torch within {max(r['gap'], 1e-4):.4f}/255")
+    return 0
+
+def _exported(a):
+    "The network meant, and its file; a matting network's size is filled in"
+    from spritedx.predict import network, weights_path
+    from spritedx.weights import weights_meta
+    w = a.weights and weights_path(a.weights)
+    if a.model=='matte' or not a.model and w and (w.suffix!='.safetensors' or 'spec' not in weights_meta(w)):
+        from spritedx.matte import matte_weights, matting_net
+        net,size = matting_net(a.weights); a.size = a.size or size
+        return net,matte_weights(a.weights)
+    flow = a.model=='flow'
+    return network(a.weights, 'flow' if flow else 'ac', a.steps)[0],w or weights_path(None, a.model or 'ac')
+
 COMMANDS = dict(clean=('clean sprites out of pictures, clips and videos', _clean_args, _clean),
                 clip=('make a sheet or animation of a film: shots, loops, rate', _clip_args, _clip),
                 demo=('draw, damage and clean a character, to see that all of it works', _demo_args, _demo),
                 matte=('cut out at full size, nothing else changed', _matte_args, _matte),
                 train=('train a network', _train_args, _train),
+                export=('write a network as an ONNX graph, for programs without torch', _export_args, _export),
                 bench=('measure how good a set of weights is, on fixed cases', _bench_args, _bench),
                 record=('start, show, compare and rescore experiments', _record_args, _record),
                 inscribe=('give sprites a name, a life and a place in one universe', _inscribe_args, _inscribe),

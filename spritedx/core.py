@@ -10,10 +10,10 @@ __all__ = ['SpriteDXError', 'Settings', 'settings', 'data_dir', 'rng', 'to_float
 
 # %% ../nbs/00_core.ipynb #190a0532
 import contextlib, hashlib, os, tempfile
+from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from pathlib import Path
 import numpy as np
-from fastcore.xtras import Config
 
 # %% ../nbs/00_core.ipynb #76937697
 class SpriteDXError(Exception):
@@ -38,11 +38,17 @@ class Settings:
 # %% ../nbs/00_core.ipynb #875aa94b
 _pkg = Path(__file__).parent if '__file__' in globals() else Path('../spritedx').resolve()
 
+def _ini(folder):
+    "The entries of settings.ini; the slim runtime has no fastcore, of whose reader this is the core"
+    try: from fastcore.xtras import Config
+    except ImportError: c = ConfigParser(interpolation=None); c.read(folder/'settings.ini'); return c['DEFAULT']
+    return Config(folder, 'settings.ini', create=None)
+
 def settings(
     folder:Path=None, # folder that holds settings.ini (default: the package)
 )->Settings:
     "Read `settings.ini`; `SPRITEDX_<NAME>` in the environment overrides one entry"
-    cfg = Config(folder or _pkg, 'settings.ini', create=None)
+    cfg = _ini(Path(folder or _pkg))
     def get(f):
         v = os.environ.get(f'SPRITEDX_{f.name.upper()}', cfg[f.name])
         try: return f.type(v)

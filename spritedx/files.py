@@ -258,8 +258,8 @@ def clean_many(
     "Clean every file that `inputs` stand for into `out`"
     load_palette(opt.palette)
     if opt.network and (opt.weights or opt.steps or opt.model!='ac'):
-        from spritedx.predict import network # torch is heavy, and not every picture needs it
-        network(opt.weights, opt.model, opt.steps)
+        if str(opt.weights or '').endswith('.onnx'): from spritedx.session import session; session(opt.weights)
+        else: from spritedx.predict import network; network(opt.weights, opt.model, opt.steps) # torch is heavy, and not every picture needs it
     items,b = expand(inputs),Batch()
     single = len(items)==1 and len(inputs)==1 and not Path(inputs[0]).is_dir()
     off = not progress if progress is not None else (True if len(items)==1 else None)

@@ -12,9 +12,11 @@ __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'hal
            'core_samples', 'middles', 'agree', 'sample', 'cell_spread']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
+import math
 from dataclasses import dataclass
 import numpy as np
 from .core import SpriteDXError, as_rgba
+from .near import mean9
 
 # %% ../nbs/12_grid.ipynb #4a18d49d
 @dataclass
@@ -103,9 +105,8 @@ def votes(
     stand=.8,     # how far a maximum must stand above its neighbourhood's mean
 )->np.ndarray: # (bands, W*BINS+2) votes by position
     "Saturated votes of each row's local maxima"
-    from scipy.ndimage import uniform_filter1d
     w = g.shape[1]; z = np.zeros((len(g), w+2), np.float32); z[:, 1:-1] = g
-    s = .25*z[:, :-2]+.5*g+.25*z[:, 2:]; t = floor+stand*uniform_filter1d(g, 9, axis=1, mode='nearest')
+    s = .25*z[:, :-2]+.5*g+.25*z[:, 2:]; t = floor+stand*mean9(g)
     m = np.zeros(g.shape, bool)
     m[:, 1:-1] = (s[:, 1:-1]>=s[:, :-2]) & (s[:, 1:-1]>s[:, 2:]) & (s[:, 1:-1]>t[:, 1:-1])
     i = np.flatnonzero(m); f = s.ravel(); a, b, c = f[i-1], f[i], f[i+1]; t = t.ravel()[i]
@@ -169,11 +170,10 @@ RINGS = np.array([0, .25, .5, .75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 1000.]) # 
 
 def models(p):
     "Log density of votes in each ring relative to no grid, for several spreads and shares of votes that stand anywhere: (models, rings)"
-    from scipy.special import erf
     e = np.minimum(RINGS, p/2); w = np.diff(e); out = []
     for s in (.35, .7, 1.4, 2.8, 5.6):
         if s>max(.3*p, .35): continue
-        c = erf(e/s/2**.5); d = np.diff(c)/np.maximum(w, 1e-9)/c[-1]*p/2
+        c = np.array([math.erf(v) for v in e/s/2**.5]); d = np.diff(c)/np.maximum(w, 1e-9)/c[-1]*p/2
         out += [np.where(w>0, np.log(q+(1-q)*d), 0) for q in (.1, .3, .6, .8)]
     return np.array(out)
 

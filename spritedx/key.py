@@ -10,9 +10,8 @@ __all__ = ['Key', 'estimate_key', 'key_matte', 'despill']
 # %% ../nbs/13_key.ipynb #75af4f3a
 from dataclasses import dataclass
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
 from .core import to_float, to_uint8
+from .near import connected, nearest_in
 from .palette import toed, toed_inv
 
 # %% ../nbs/13_key.ipynb #8e2a475e
@@ -162,7 +161,7 @@ def _holes(plain, near, bg, saturated):
     # what white or black encloses is a shirt as often as a gap under an arm: there nothing is opened
     if not saturated: return np.zeros_like(near)
     near = near|((plain<.13)&_shrink(~bg, _rim(bg.shape))) # the blurred edge of the background is not a hole
-    lb, n = ndimage.label(near)
+    lb, n = connected(near)
     if not n: return near
     at = np.flatnonzero(lb); k = lb.ravel()[at]
     area = np.maximum(np.bincount(k, minlength=n+1), 1)
@@ -178,12 +177,12 @@ def _background(
     saturated:bool,
 )->np.ndarray: # (H, W) bool
     "Near the key and connected to the border, or a hole"
-    lb, n = ndimage.label(d<t)
+    lb, n = connected(d<t)
     bg = np.zeros(n+1, bool)
     bg[np.r_[lb[0], lb[-1], lb[:, 0], lb[:, -1]]] = True; bg[0] = False
     out = bg[lb]
     out |= _holes(plain, (d<t)&~out, out, saturated)
-    fg, _ = ndimage.label(~out)
+    fg, _ = connected(~out)
     return out|(np.bincount(fg.ravel())<plain.size/12000)[fg]
 
 # %% ../nbs/13_key.ipynb #f2042422
@@ -195,11 +194,10 @@ def _inner(fg, r, grow=0):
     fg = fg[at[0]:ys[-1]+r+grow+2, at[1]:xs[-1]+r+grow+2]
     sure = _shrink(fg, r)
     band = (fg if not grow else ~_shrink(~fg, grow))&~sure
-    p, q = (np.stack(np.nonzero(m), -1) for m in (band, sure&~_shrink(sure, 1)))
-    if not len(p) or not len(q): return np.zeros((0, 2), int), np.zeros((0, 2), int)
-    dist, j = cKDTree(q).query(p, distance_upper_bound=2*r+grow+1.5)
-    ok = np.isfinite(dist)
-    return p[ok]+at, q[j[ok]]+at
+    p = np.argwhere(band)
+    if not len(p): return np.zeros((0, 2), int), np.zeros((0, 2), int)
+    ok, q = nearest_in(sure&~_shrink(sure, 1), p, 2*r+grow+1.5)
+    return p[ok]+at, q[ok]+at
 
 def _mix(rgba, key_field, p, q):
     "Colours, interior colours and key at `p`; share of the interior, and how well a mixture explains the pixel"

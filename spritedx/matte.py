@@ -15,7 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from scipy.ndimage import uniform_filter
 from .core import SpriteDXError, as_rgba, to_float, to_uint8, zero_hidden
 from .key import Key, despill, estimate_key, key_matte
 from .palette import toed
@@ -122,6 +121,7 @@ def fit_edges(
     eps:float=1e-4,
 )->np.ndarray:      # (h, w) float32 in [0, 1]
     "Alpha at the picture's size that follows its edges (fast guided filter)"
+    from scipy.ndimage import uniform_filter
     mean = lambda x: uniform_filter(x, (2*r+1, 2*r+1)+(0,)*(x.ndim-2), mode='nearest')
     mi,ma = mean(small),mean(a)
     cov = mean(small*a[..., None])-mi*ma[..., None]
@@ -134,6 +134,7 @@ def fit_edges(
 # %% ../nbs/37_matte.ipynb #89bf13ea
 def _fused(I, F, B, a, r):
     "One round of blur fusion"
+    from scipy.ndimage import uniform_filter
     blur = lambda x: uniform_filter(x, (2*r+1, 2*r+1)+(0,)*(x.ndim-2), mode='nearest')
     A = a[..., None]
     wa,wb = blur(A),blur(1-A)

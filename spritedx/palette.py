@@ -12,8 +12,8 @@ import re, struct
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from scipy.spatial import cKDTree
 from .core import SpriteDXError, atomic_path
+from .near import close_pairs, nearest
 
 # %% ../nbs/10_palette.ipynb #1c4e3415
 _lms = np.array([[.4122214708, .5363325363, .0514459929], [.2119034982, .6806995451, .1073969566], [.0883024619, .2817188376, .6299787005]])
@@ -182,7 +182,7 @@ def snap(
     out, vis = rgba.copy(), rgba[..., 3]>0
     if not vis.any(): return out
     u, inv = _unique(rgba[vis][:, :3])
-    out[vis, :3] = palette.colors[cKDTree(toed(palette.colors)).query(toed(u))[1]][inv]
+    out[vis, :3] = palette.colors[nearest(toed(u), toed(palette.colors))][inv]
     return out
 
 def _unique(rgb):
@@ -221,7 +221,7 @@ def _quickshift(
     tau:float,    # longest step
 )->np.ndarray: # (N,) label of the peak each point climbs to
     "Cluster by climbing to the nearest denser point"
-    i, j = cKDTree(x).query_pairs(tau, output_type='ndarray').T
+    i, j = close_pairs(x, tau)
     d2 = ((x[i]-x[j])**2).sum(1)
     k, n = np.exp(-d2/(2*h*h)), len(x)
     rho = w+np.bincount(i, k*w[j], n)+np.bincount(j, k*w[i], n)
@@ -276,7 +276,7 @@ def _kmeans(
     while len(m)<min(n, len(x)): m.append(int((w*d).argmax())); d = np.minimum(d, ((x-x[m[-1]])**2).sum(1))
     c = x[m].copy()
     for _ in range(rounds):
-        lab = cKDTree(c).query(x)[1]
+        lab = nearest(x, c)
         tot = np.bincount(lab, w, len(c))
         for k in range(3): c[:, k] = np.where(tot>0, np.bincount(lab, w*x[:, k], len(c))/np.maximum(tot, 1e-9), c[:, k])
     return np.unique(lab, return_inverse=True)[1]

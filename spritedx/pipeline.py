@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 import numpy as np
-from fastcore.basics import chunked
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
 from .grid import Grid, cell_spread, find_grid, sample
 from .key import Key, despill, estimate_key, key_matte
@@ -34,7 +34,7 @@ class Options:
     matte:str='auto'    # 'auto', 'keep' (the picture's own alpha), 'network' (the matting network, at full size) or 'none' (full pictures)
     alpha:str='binary'  # 'binary' or 'soft'
     network:bool=True   # False: grid, matte and palette alone
-    weights:str=None    # name or path; None: the ones that ship
+    weights:str=None    # name or path, .safetensors or an ONNX graph; None: the ones that ship
     steady:bool=False   # a clip whose sprite sways by parts of a pixel: it moves by whole pixels only
     model:str='ac'      # where no weights are named: the regressor 'ac' or the 'flow'
     steps:int=None      # of a flow (default: its own)
@@ -251,7 +251,8 @@ def cleaned(
     box:tuple=None, # slices (y, x) (default: where something is in these frames)
 )->list:         # (h, w, 4) uint8, soft alpha
     "Frames through the network"
-    from spritedx.predict import restore
+    if str(opt.weights or '').endswith('.onnx'): from spritedx.session import restore # without torch
+    else: from spritedx.predict import restore
     b = box or box_of(frames, air_for(matte))
     if max(b[0].stop-b[0].start, b[1].stop-b[1].start)>settings().size:
         r.warn(f'larger than {settings().size} native pixels: cleaned in tiles, outside the range the network was trained on')
@@ -272,7 +273,8 @@ def restored(
     "The network's answer, and whether there was a sprite in the picture at all"
     box = box_of(small, air_for(r.matte))
     def parts():
-        for k,part in enumerate(chunked(iter(small), 64)):
+        left = iter(small)
+        for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, r.matte, opt, r, box)
             if not k and r.matte=='network' and _full_picture(done):
                 r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')

@@ -1,0 +1,99 @@
+"The road without torch: what it imports, what it needs, and that it is the same road; graphs as the command writes them"
+import json, os, subprocess, sys
+from pathlib import Path
+import numpy as np, pytest, torch
+from PIL import Image
+from spritedx import pipeline, runtime
+from spritedx.acnet import ACNet, ACSpec
+from spritedx.birefnet import BiRefNet, BiRefSpec
+from spritedx.cli import main
+from spritedx.corrupt import corrupt
+from spritedx.flow import Flow, FlowNet
+from spritedx.predict import weights_path
+from spritedx.session import graph_meta, graph_path, read_tensors, restore
+from spritedx.sources import make_sprite
+from spritedx.sprite import load_sprite
+from spritedx.weights import save_weights, weights_meta
+
+heavy = {'torch', 'fastai', 'scipy', 'skimage', 'polars', 'fastcore', 'av', 'pymatting', 'tqdm', 'matplotlib', 'networkx', 'safetensors', 'onnx'}
+hero = np.pad(make_sprite(9, kind='knight', size=40), ((4, 4), (4, 4), (0, 0)))
+
+@pytest.mark.parametrize('condition', ['on magenta', 'on scenes', 'soft matte'])
+def test_the_same_road_in_a_process_of_its_own(tmp_path, condition):
+    "Only numpy, Pillow and onnxruntime can be imported; under 300 MB resident at 1024 px; the picture is the one that torch gives"
+    bad = corrupt(hero, condition, 3).img
+    k = 1024/max(bad.shape[:2])
+    big = np.asarray(Image.fromarray(bad).resize([round(k*n) for n in bad.shape[1::-1]], Image.NEAREST))
+    Image.fromarray(big).save(tmp_path/'big.png')
+    m = runtime.fresh(tmp_path/'big.png', tmp_path/'new.png')
+    assert not heavy&set(m['others']), m
+    assert m['peak_mb']<300, m
+    a,b = load_sprite(tmp_path/'new.png').pixels,pipeline.clean(big).pixels
+    assert a.shape==b.shape and (a!=b).any(-1).mean()<.02
+    assert load_sprite(tmp_path/'new.png').meta['network'] is True, 'the network took no part'
+
+def test_what_is_blocked_is_blocked(tmp_path):
+    "The check can fail: a road that needs more says what is missing"
+    Image.fromarray(hero).save(tmp_path/'x.png')
+    code = runtime._probe.replace('from spritedx import runtime', 'import scipy\nfrom spritedx import runtime')
+    r = subprocess.run([sys.executable, '-c', code, str(tmp_path/'x.png'), '', str(Path(runtime.__file__).parent.parent)], capture_output=True, text=True)
+    assert r.returncode and "No module named 'scipy'" in r.stderr
+
+def test_command_of_its_own(tmp_path, capsys):
+    (tmp_path/'in').mkdir()
+    Image.fromarray(hero).save(tmp_path/'in'/'a.png'); (tmp_path/'in'/'b.png').write_text('no picture')
+    assert runtime.main([str(tmp_path/'in'), '-o', str(tmp_path/'out')])==1
+    o,e = capsys.readouterr()
+    assert o.count('\n')==1 and e.count('\n')==1 and 'b.png' in e
+    assert np.array_equal(load_sprite(tmp_path/'out'/'a.png').pixels, hero)
+    assert runtime.main([str(tmp_path/'in'/'a.png'), '-o', str(tmp_path/'in')])==1 and 'overwritten' in capsys.readouterr().err
+
+def test_the_graph_that_ships_is_that_of_the_weights_that_ship():
+    "Its spec is theirs, so that it fits; it holds none of them; and no path of a machine"
+    meta = graph_meta(graph_path())
+    assert meta['spec']==weights_meta(weights_path())['spec'], 'make it anew: spritedx export --onnx spritedx/weights/acnet.onnx --bare'
+    assert set(o.removesuffix('.T') for o in json.loads(meta['outside']).values())<=set(read_tensors(weights_path())[0])
+    b = graph_path().read_bytes()
+    assert len(b)<200_000 and b'site-packages' not in b and b'.py' not in b
+
+def test_clean_takes_a_graph(tmp_path, capsys):
+    "The ordinary command, told to use one"
+    Image.fromarray(corrupt(hero, 'soft matte', 3).img).save(tmp_path/'x.png')
+    for name,more in dict(a=['--weights', 'acnet.onnx'], b=[]).items(): assert main(['clean', str(tmp_path/'x.png'), '-o', str(tmp_path/f'{name}.png'), *more])==0
+    a,b = (load_sprite(tmp_path/f'{o}.png') for o in 'ab')
+    assert a.meta['network'] and a.pixels.shape==b.pixels.shape and (a.pixels!=b.pixels).any(-1).mean()<.02
+    assert main(['clean', str(tmp_path/'x.png'), '-o', str(tmp_path/'c.png'), '--weights', str(tmp_path/'none.onnx')])==1
+    assert 'no ONNX graph' in capsys.readouterr().err
+
+def stirred(net):
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in net.parameters(): p.copy_((p+.05*torch.randn_like(p)).half())
+    return net.eval()
+
+def test_export_writes_a_flow_that_answers_as_in_torch(tmp_path, capsys):
+    "The whole command, and the graph at work: same start, same sprite"
+    w = tmp_path/'f.safetensors'
+    net = stirred(FlowNet(ACNet(ACSpec((8, 16), (1, 1), (1,), heads=2, inp=8, time=8)), Flow('frame')))
+    save_weights(w, net, licence='CC0-1.0')
+    assert main(['export', '--onnx', str(tmp_path/'f.onnx'), '--weights', str(w), '--steps', '2'])==0
+    assert 'flow' in (o := capsys.readouterr().out) and 'equal to torch within' in o
+    meta = graph_meta(tmp_path/'f.onnx')
+    assert (meta['kind'], meta['steps'], meta['licence'])==('flow', '2', 'CC0-1.0')
+    bad = corrupt(hero, 'soft matte', 3).img[:32, :40]
+    a,b,c = (restore([bad], str(tmp_path/'f.onnx'), seed=s)[0] for s in (3, 3, 4))
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+    assert main(['export', '--onnx', str(tmp_path/'f.txt')])==1 and 'call it f.onnx' in capsys.readouterr().err
+
+def test_a_graph_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
+    from spritedx import onnx_export
+    monkeypatch.setattr(onnx_export, 'to_onnx', lambda *a, **k: graph_path().read_bytes())
+    monkeypatch.setattr(onnx_export, 'apart', lambda *a, **k: 1.5)
+    assert main(['export', '--onnx', str(tmp_path/'a.onnx'), '--bare'])==1
+    assert 'differs from torch by 1.50/255' in capsys.readouterr().err and list(tmp_path.iterdir())==[]
+
+def test_export_says_which_extra_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
+    assert main(['export', '--onnx', str(tmp_path/'a.onnx')])==1
+    assert "pip install 'spritedx[onnx]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir())==[]
