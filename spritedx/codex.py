@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 import networkx as nx
 from .core import SpriteDXError, atomic_path
-from .names import plain, segments, skeleton
+from .names import name_fault, plain, segments, skeleton
 from .universe import KINDS, RELATIONS, Entity, Universe
 
 # %% ../nbs/46_codex.ipynb #6c4ac294
@@ -433,21 +433,29 @@ def write_log(u:Universe, path:Path)->Path:
         for o in itertools.chain([first], (dict(n=e.n, prev=e.prev, hash=e.hash, origin=e.origin, body=json.loads(e.body)) for e in u.entries())): f.write(json.dumps(o, ensure_ascii=False)+'\n')
     return Path(path)
 
+def _calendar(h):
+    "Of the first line of a log; raises `ValueError` where it is none that a universe could have"
+    from spritedx.universe import Calendar
+    ms = tuple((m, n) for m,n in h['months'])
+    if not (1<=len(ms)<=24 and all(type(n) is int and 1<=n<=99 and not name_fault(m) for m,n in ms) and isinstance(h['era'], str) and not name_fault(h['era'])): raise ValueError
+    if not (all(type(h[k]) is int and 0<=h[k]<1<<40 for k in ('seed', 'begun')) and isinstance(h['id'], str) and re.fullmatch('u[a-z2-7]{9}', h['id'])): raise ValueError
+    return Calendar(ms, h['era'])
+
 def read_log(
     path:Path, # of the JSON lines
     new,       # of the universe to make, or ':memory:'
 )->Universe:   # raises `SpriteDXError`
-    "A universe rebuilt from the lines of its log"
-    from spritedx.universe import Calendar, Entry, _Writing, _json
-    try: lines = [json.loads(s) for s in Path(path).read_text(encoding='utf8').splitlines()]
-    except (OSError, ValueError): raise SpriteDXError(f'{path} is not a log of JSON lines') from None
+    "A universe rebuilt from the lines of its log; a log may come from a stranger, so every rule is asked of every entry"
+    from spritedx.universe import Entry, _Writing, _json
+    try: lines = [json.loads(s) for s in Path(path).read_text(encoding='utf8').split('\n') if s]
+    except (OSError, ValueError, RecursionError): raise SpriteDXError(f'{path} is not a log of JSON lines') from None
     try:
-        h = lines[0]; cal = Calendar(tuple((m, n) for m,n in h['months']), h['era'])
+        h = lines[0]; cal = _calendar(h)
         es = [Entry(o['n'], o['body']['key'], o['body']['subject'], _json(o['body']), o['prev'], o['hash'], o['origin']) for o in lines[1:]]
         u = Universe.new(new, h['name'], h['seed'], h['begun'], h['id'], cal)
     except (IndexError, KeyError, TypeError, ValueError): raise SpriteDXError(f'{path} is not the log of a universe') from None
     try:
-        with _Writing(u.db): u._append(es)
+        with _Writing(u.db): u._append(es, trusted=False)
         if bad := u.audit(): raise SpriteDXError(f'{path} breaks rules: {" ".join(map(str, bad[0]))}')
     except BaseException:
         u.close()

@@ -67,9 +67,9 @@ def fill(x, u, who, key):
 def proposal(case, u, who):
     key = case.get('key', 'attack')
     ops = [o for x in case['ops'] for o in ([x['$ops'][0]]*x['$ops'][1] if '$ops' in x else [x])]
-    return Proposal.load(dict(universe=case.get('universe', u.id), key=key, subject=fill(case.get('subject'), u, who, key), ops=fill(ops, u, who, key)))
+    return Proposal.load(dict(universe=case.get('universe', u.id), key=key, subject=fill(case.get('subject'), u, who, key), ops=fill(ops, u, who, key), base=case.get('base')))
 
-def test_adversarial_file_is_large(): assert len(cases)>=100 and len({c['name'] for c in cases})==len(cases)
+def test_adversarial_file_is_large(): assert len(cases)>=150 and len({c['name'] for c in cases})==len(cases)
 
 @pytest.mark.parametrize('case', cases, ids=lambda c: c['name'])
 def test_attack_is_refused_by_name(world, case):
@@ -87,7 +87,7 @@ def test_world_is_sound_after_all_attacks(world): assert world[0].verify()==[]
 # --- every rule carries weight
 
 audited = {'alive', 'future', 'place_stands', 'two_places', 'right_kind', 'event_fact', 'after_end', 'parent_age', 'adult', 'kin', 'reciprocal', 'one_spouse', 'one_home', 'one_within', 'one_owner', 'one_seat',
-        'within_cycle', 'relation_life', 'duplicate', 'basis', 'one_value', 'text_surface', 'name_unique'} # rules about facts, which SQL can check
+        'within_cycle', 'relation_life', 'duplicate', 'basis', 'one_value', 'text_surface', 'name_unique', 'name_short', 'still_within'} # rules about facts, which SQL can check
 shielded = {'form', 'universe', 'exists', 'name_unique', 'text_unknown', 'text_markup', 'parent_cycle'} # something else stands behind them: another rule or the file's own constraints
 unseen = {'a second death'} # the first is forgotten, and what is left agrees with itself
 
