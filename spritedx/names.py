@@ -213,7 +213,8 @@ def name_runs(
     found = _tokens.findall(_outside(body))
     words = [w for w,_ in found]
     spans = _spans([_sort(w) for w in words], [gap in _joins or gap.isspace() for _,gap in found])
-    return {_narrow(''.join([_bare(w) for w in words[i:j]])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(words[i:j])}
+    bare = [_bare(w) for w in words]
+    return {_narrow(''.join(bare[i:j])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(words[i:j])}
 
 def _phrase(words):
     "Ordinary words in small letters after the first, such as `In a`: no way to write the name Ina"

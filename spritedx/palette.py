@@ -12,7 +12,6 @@ import re, struct
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from scipy.spatial import cKDTree
 from .core import SpriteDXError, atomic_path
 
 # %% ../nbs/10_palette.ipynb #1c4e3415
@@ -174,6 +173,11 @@ def save_palette(
 Palette.save = save_palette
 
 # %% ../nbs/10_palette.ipynb #2eb154a7
+def _tree(x):
+    "Late, for scipy takes longer to load than many a command to run"
+    from scipy.spatial import cKDTree
+    return cKDTree(x)
+
 def snap(
     rgba:np.ndarray, # (H, W, 4) uint8
     palette:Palette,
@@ -182,7 +186,7 @@ def snap(
     out, vis = rgba.copy(), rgba[..., 3]>0
     if not vis.any(): return out
     u, inv = _unique(rgba[vis][:, :3])
-    out[vis, :3] = palette.colors[cKDTree(toed(palette.colors)).query(toed(u))[1]][inv]
+    out[vis, :3] = palette.colors[_tree(toed(palette.colors)).query(toed(u))[1]][inv]
     return out
 
 def _unique(rgb):
@@ -221,7 +225,7 @@ def _quickshift(
     tau:float,    # longest step
 )->np.ndarray: # (N,) label of the peak each point climbs to
     "Cluster by climbing to the nearest denser point"
-    i, j = cKDTree(x).query_pairs(tau, output_type='ndarray').T
+    i, j = _tree(x).query_pairs(tau, output_type='ndarray').T
     d2 = ((x[i]-x[j])**2).sum(1)
     k, n = np.exp(-d2/(2*h*h)), len(x)
     rho = w+np.bincount(i, k*w[j], n)+np.bincount(j, k*w[i], n)
@@ -276,7 +280,7 @@ def _kmeans(
     while len(m)<min(n, len(x)): m.append(int((w*d).argmax())); d = np.minimum(d, ((x-x[m[-1]])**2).sum(1))
     c = x[m].copy()
     for _ in range(rounds):
-        lab = cKDTree(c).query(x)[1]
+        lab = _tree(c).query(x)[1]
         tot = np.bincount(lab, w, len(c))
         for k in range(3): c[:, k] = np.where(tot>0, np.bincount(lab, w*x[:, k], len(c))/np.maximum(tot, 1e-9), c[:, k])
     return np.unique(lab, return_inverse=True)[1]

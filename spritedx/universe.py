@@ -11,7 +11,7 @@ __all__ = ['KINDS', 'RELATIONS', 'TABLES', 'MAX_OPS', 'MAX_BYTES', 'MAX_ADVANCE'
            'Violation', 'Refused', 'Rule', 'rule', 'check', 'Receipt', 'Entry', 'Draft', 'footprint']
 
 # %% ../nbs/44_universe.ipynb #bc02556b
-import base64, contextlib, hashlib, json, os, re, sqlite3, tempfile
+import base64, contextlib, hashlib, itertools, json, os, re, sqlite3, tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -72,6 +72,7 @@ def _code(s, n):
     "`n` of a to z and 2 to 7 from a hash of `s`: five bits each"
     return base64.b32encode(hashlib.blake2b(s.encode(), digest_size=10).digest()).decode().lower()[:n]
 
+@lru_cache(1<<12)
 def new_id(
     universe:str, # id of the universe
     key:str,      # of the commit
@@ -199,7 +200,7 @@ class Universe:
 
 def _sha(x): return hashlib.sha256(_json(x).encode()).hexdigest()
 
-def _json(x): return json.dumps(x, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+_json = json.JSONEncoder(sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode
 
 # %% ../nbs/44_universe.ipynb #d6b25aa2
 def _fill(db, name, seed, calendar, begun, id):
@@ -378,9 +379,10 @@ def relations(self:Universe, id:str,
     args = (self.id, id, *([kind] if kind else []))
     if day is not None: sql += ' AND start<=? AND (end IS NULL OR end>?)'; args += (day, day)
     if g is None: return [Relation(*r) for r in self.q(sql+tail, *args, limit)]
-    at = kind or str(g.choice(sorted(RELATIONS))),str(g.choice(list(RELATIONS[kind].b if kind else 'plog')))+_digits[g.integers(36)]+_digits[g.integers(36)]
-    rows = self.q(sql+' AND (kind, b)>=(?,?)'+tail, *args, *at, limit)
-    if len(rows)<limit: rows += self.q(sql+' AND (kind, b)<(?,?)'+tail, *args, *at, limit-len(rows))
+    some = str(g.choice(list(RELATIONS[kind].b if kind else 'plog')))+_digits[g.integers(36)]+_digits[g.integers(36)]
+    key,marks,at = ('b', '?', (some,)) if kind else ('(kind, b)', '(?,?)', (str(g.choice(sorted(RELATIONS))), some))
+    rows = self.q(f'{sql} AND {key}>={marks}{tail}', *args, *at, limit)
+    if len(rows)<limit: rows += self.q(f'{sql} AND {key}<{marks}{tail}', *args, *at, limit-len(rows))
     return [Relation(*r) for r in rows]
 
 @patch
@@ -491,6 +493,7 @@ class View:
     "A universe as it would be after some operations"
     def __init__(self, u:Universe):
         self.u,self.now,self.head = u,u.now,u.head
+        self.began = self.now                          # today as the file has it
         self.ents,self.counts,self.made = {},{},set()  # what was read or made, by id; how many of a kind; ids of what is new
         self.als,self.skels = {},defaultdict(list)     # {id: {alias: kind}}; {skeleton: [(id, kind)]} of what is new
         self.stored,self.lines = {},{}                 # the same two as they stand in the file, as far as read: owners of skeletons, relations
@@ -507,7 +510,7 @@ class View:
         got = self.u.entities(ids)
         self.ents |= {i: got.get(i) for i in ids}
     def entity(self, id)->Entity|None:
-        if id not in self.ents: self.load([id])
+        if id not in self.ents: self.ents[id] = self.u.entity(id)
         return self.ents[id]
     def aliases(self, id)->dict:
         "{alias: kind}"
@@ -519,11 +522,12 @@ class View:
         for e,a,k in self.u.q('SELECT entity, alias, kind FROM json_each(?) j CROSS JOIN alias ON u=? AND entity=j.value', json.dumps(list(ids)), self.u.id): self.als[e][a] = k
     def owners(self, skels)->dict:
         "{skeleton: [(id, kind of alias)]} of those that somebody has"
-        ask = [s for s in skels if s not in self.stored]
+        if ask := [s for s in skels if s not in self.stored]: self._ask(ask)
+        return {s: self.stored[s]+self.skels.get(s, []) for s in skels}
+    def _ask(self, ask):
         self.stored |= {s: [] for s in ask}
         sql = 'SELECT skeleton, entity, kind FROM json_each(?) j CROSS JOIN alias INDEXED BY alias_look ON u=? AND skeleton=j.value'
         for s,e,k in self.u.q(sql, json.dumps(ask), self.u.id): self.stored[s].append((e, k))
-        return {s: self.stored[s]+self.skels.get(s, []) for s in skels}
 
 # %% ../nbs/44_universe.ipynb #c5a6f9c2
 @patch
@@ -628,7 +632,7 @@ def _part(self:View, op, i):
 def _event(self:View, op, i):
     for id in op['who']: self.parts[id].append(op)
     if op['place']: self.places[op['place']].append(op)
-    self.rows['event'].append((op['id'], op['kind'], op['day'], op['place'], _json(op['who'])))
+    self.rows['event'].append((op['id'], op['kind'], op['day'], op['place'], op['who']))
     self.rows['part'] += [(id, op['day'], op['id'], role, op['place']) for id,role in op['who'].items()]
 
 @patch
@@ -702,7 +706,8 @@ def _form_fault(op):
     if len(op)!=len(want)+1 or not op.keys()>want.keys():
         odd = sorted(map(str, set(op)^{'op', *want}))
         return f'{op["op"]}: {odd[0][:32]!r} is {"missing" if odd[0] in want else "no field of it"}'
-    if bad := next((k for k,f in want.items() if not f(op[k])), None): return f'{op["op"]}: {bad} cannot be {str(op[bad])[:32]!r}'
+    for k,f in want.items():
+        if not f(op[k]): return f'{op["op"]}: {k} cannot be {str(op[k])[:32]!r}'
 
 @rule(world=False)
 def _form(v, p):
@@ -791,7 +796,9 @@ def _name_short(v, op):
     e = v.entity(op['id'])
     if op['kind']=='short' and f' {op["alias"]} ' not in f' {e.name} ': yield (op['alias'], e.id),f'{op["alias"]} is no part of the name {e.name}; make it an epithet'
 
-def _skeletons(s): return {skeleton(s), skeleton(s.removeprefix('the ')), 'the'+skeleton(s)} # an article makes no other name
+def _skeletons(s):
+    "An article makes no other name"
+    return {k := skeleton(s), 'the'+k, *([skeleton(s[4:])] if s.startswith('the ') else [])}
 
 @rule('entity', 'alias')
 def _name_unique(v, op):
@@ -821,8 +828,8 @@ def _lifetime(v, op):
 @rule('advance')
 def _backwards(v, op):
     "Time moves forward, and not by years at once"
-    if op['day']<v.u.now: yield (),f'today is {_when(v, v.u.now)} already'
-    if op['day']>v.u.now+MAX_ADVANCE: yield (),f'at most {MAX_ADVANCE} days at once'
+    if op['day']<v.began: yield (),f'today is {_when(v, v.began)} already'
+    if op['day']>v.began+MAX_ADVANCE: yield (),f'at most {MAX_ADVANCE} days at once'
 
 @rule('event')
 def _alive(v, op):
@@ -986,14 +993,15 @@ def _value_form(v, op):
 
 _age_word = re.compile(r'(?:^|_)(?:age|aged|ages|ageing|birthday|birthdate|birth_?year|years|years?_old|how_old|born|lifespan)(?:_|$)')
 _number = r'(?:\d+|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)(?:[ -]\w+)?)'
-_aged = re.compile(rf'\b{_number}[ -](?:year|winter|summer|spring)s?(?: of age|[ -]old)\b|\baged? (?:of )?{_number}\b|\bturned {_number}(?=[.,;:!?]|$| (?:in|on|at|and|when|before|after|that)\b)'
-                   r'|\bin (?:his|her|their|its) (?:teens|(?:twen|thir|for|fif|six|seven|eigh|nine)ties)\b|\b(?:first|second|third|\w+th|\d+(?:st|nd|rd)) birthday\b', re.I)
-_ageing = ' of age', 's old', 'r old', '-old', 'aged ', 'age ', 'g old', 'turned ', 'teens', 'ties', 'birthday' # quick to look for, and rare
+_aged = [(' of age,s old,r old,-old,g old', rf'\b{_number}[ -](?:year|winter|summer|spring)s?(?: of age|[ -]old)\b'), ('age ,aged ', rf'\baged? (?:of )?{_number}\b'),
+         ('turned ', rf'\bturned {_number}(?=[.,;:!?]|$| (?:in|on|at|and|when|before|after|that)\b)'), ('birthday', r'\b(?:first|second|third|\w+th|\d+(?:st|nd|rd)) birthday\b'),
+         (' teens, twenties, thirties, forties, fifties, sixties, seventies, eighties, nineties', r'\bin (?:his|her|their|its) \w+(?:teens|ties)\b|\bin (?:his|her|their) teens\b')]
+_aged = [(hints.split(','), re.compile(r)) for hints,r in _aged] # what to look for first because it is quick, what then
 
 def _age_told(s):
     "What in a text tells an age"
     low = s.lower()
-    return any(o in low for o in _ageing) and _aged.search(s)
+    return next((m for hints,r in _aged if any(o in low for o in hints) and (m := r.search(low))), None)
 
 @rule('claim', world=False)
 def _age_stored(v, op):
@@ -1120,9 +1128,9 @@ def check(
         k = op['op']
         if k in ('text', 'claim') and (b := _foreign(v, op)) and b[0] in rules: say(rules[b[0]], i, (), b[1]); continue
         for r in plan['relation', op['kind']] if k=='relation' else plan[k]:
-            n = len(out)
-            for x in r.check(v, op): say(r, i, *x)
-            if r.gate and len(out)>n: break
+            stop = False
+            for x in r.check(v, op): say(r, i, *x); stop = r.gate
+            if stop: break
         else: v.apply(op, i)
     if any(o.rule in _gates for o in out): return out,v
     for r in rules.values():
@@ -1205,12 +1213,12 @@ def _write(self:Universe, v, p, body=None, origin=None):
     many('INSERT INTO relation VALUES(?,?,?,?,?,?)', ((u, *r) for rs in v.added.values() for r in rs))
     many('UPDATE relation SET end=? WHERE u=? AND a=? AND kind=? AND b=? AND start=?', ((day, u, *k) for k,day in v.cut.items()))
     many('UPDATE entity SET end=? WHERE u=? AND id=?', ((v.ents[i].end, u, i) for i in rows['ended']))
-    many('INSERT INTO event VALUES(?,?,?,?,?,?,?)', ((u, n, *r) for r in rows['event']))
+    many('INSERT INTO event VALUES(?,?,?,?,?,?,?)', ((u, n, *r, _json(who)) for *r,who in rows['event']))
     many('INSERT INTO part VALUES(?,?,?,?,?,?,?)', ((u, e, day, n, *r) for e,day,*r in rows['part']))
     many('INSERT INTO claim VALUES(?,?,?,?,?,?,?,?,?,?)', ((u, s, k, n, i, *r) for s,k,i,*r in rows['claim']))
     many('INSERT INTO text VALUES(?,?,?,?,?,?)', ((u, s, n, *r) for s,*r in rows['text']))
     many('INSERT INTO mention VALUES(?,?,?,?,?,?,?)', ((u, e, s, n, *r) for e,s,*r in rows['mention']))
-    if v.now!=self.now: self.db.execute('UPDATE universe SET now=? WHERE id=?', (v.now, u))
+    if v.now!=v.began: self.db.execute('UPDATE universe SET now=? WHERE id=?', (v.now, u))
     self.db.execute('INSERT INTO log VALUES(?,?,?,?,?,?,?,?)', (u, n, p.key, p.subject, body, head.hash, h, origin or h))
     return Receipt(u, n, p.key, p.subject, origin or h)
 
@@ -1242,7 +1250,8 @@ def commit(self:Universe,
 class Draft:
     "A proposal in the making"
     def __init__(self, u:Universe, key:str):
-        self.u,self.key,self.view,self.ops,self.subject,self.base = u,key,View(u),[],None,u.head.n
+        self.u,self.key,self.view,self.ops,self.subject = u,key,View(u),[],None
+        self.base = self.view.head.n
         self._n = defaultdict(int)
     def _id(self, letter):
         self._n[letter] += 1
@@ -1257,10 +1266,12 @@ class Draft:
 
 def _free(v, names, tries=200):
     "First of `names` that is a name, and that nobody has"
-    names = [names] if isinstance(names, str) else names
-    for s,_ in zip(names, range(tries)):
-        op = dict(op='entity', id='', name=s)
-        if not [*RULES['name_form'].check(v, op), *RULES['name_unique'].check(v, op)]: return s
+    names = iter([names] if isinstance(names, str) else names)
+    for k in (1, 9, 30, tries-40): # most are free; where names get scarce, many are looked up at once
+        some = [dict(op='entity', id='', name=s) for s in itertools.islice(names, k)]
+        some = [op for op in some if not any(RULES['name_form'].check(v, op))]
+        v.owners(set().union(*(_skeletons(op['name']) for op in some)))
+        if op := next((op for op in some if not any(RULES['name_unique'].check(v, op))), None): return op['name']
     raise SpriteDXError('every name that was offered is taken or is no name; offer others')
 
 @patch

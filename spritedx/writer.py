@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/writer.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'NAMES', 'FAMILY', 'NEXT', 'LATEST', 'AGES', 'PRONOUNS', 'colour_name', 'Look', 'look', 'observed', 'tags',
-           'found', 'Happening', 'Life', 'propose', 'skeleton_of', 'stub_of', 'inscribe']
+           'found', 'Happening', 'Life', 'told_lately', 'propose', 'skeleton_of', 'stub_of', 'inscribe']
 
 # %% ../nbs/45_writer.ipynb #3db5e61d
 import re
@@ -288,12 +288,12 @@ class Life:
         attempt:int=0,
     ):
         self.u, self.d, self.cal, self.seen, self.tags = u, u.draft(key), u.calendar, seen, tags(seen)
-        seed = u.id, u.seed, key, u.head.hash, attempt
+        seed = u.id, u.seed, key, self.d.view.head.hash, attempt
         self.r, self.g = chance('life', *seed), rng('life', *seed)
         self.prompt, self.called, self.happened, self.met, self.cache = prompt, name, [], set(), {}
         self.year = self.cal.year_days
-        self.now = u.now+self.r.randint(0, 2)
-        if self.now>u.now: self.d.advance(self.now)
+        self.now = self.d.view.now+self.r.randint(0, 2)
+        if self.now>self.d.view.now: self.d.advance(self.now)
     def fact(self, id, predicate):
         "First value of a claim, new ones included"
         if (id, predicate) not in self.cache:
@@ -316,6 +316,7 @@ def _begin(l:Life):
     l.d.subject = l.me
     l.folk = l.fact(l.clan.id, 'culture')
     if l.fact(l.me.id, 'culture') is None: l.d.claim(l.me, 'culture', l.folk)
+    l.met |= {r.b for p in l.parents for r in l.u.relations(p.id, 'child')} # brothers and sisters are no acquaintances
 
 def _promote(l, stub):
     l.d.promote(stub.id)
@@ -331,9 +332,12 @@ def _arrive(l):
     anchor = l.u.sample('person', l.g, 1, l.now)
     l.anchor = anchor[0] if anchor else None
     l.clan = l.one(l.anchor.id, 'member') if l.anchor and l.r.random()<.6 else None
-    l.clan = l.clan or l.u.sample('group', l.g, 1, l.now)[0]
+    new = l.clan is None and l.r.random()<.5 and l.u.count('group')<6+l.u.count('person')/100 # a growing world needs more families
+    l.clan = l.clan or (None if new else l.u.sample('group', l.g, 1, l.now)[0])
     l.born = _birthplace(l)
     start = _birth(l)
+    if l.parents: l.clan = l.one(l.parents[0].id, 'member') or l.clan
+    l.clan = l.clan or _clan(l.d, l.r, l.fact(l.born.id, 'culture'), max(l.born.start, start-l.r.randint(10, 60)*l.year), l.born)
     l.me = l.d.person(_names(l), start)
     if ' ' in l.me.name: l.d.alias(l.me, l.me.name.split()[0])
     _family(l, start)
@@ -353,7 +357,7 @@ def _check_name(u, name):
 
 def _birthplace(l):
     "A settlement where someone of the family lives"
-    places = [l.one(l.anchor.id, 'home', l.now) if l.anchor else None, l.one(l.clan.id, 'seat', l.now)]
+    places = [l.one(l.anchor.id, 'home', l.now) if l.anchor else None, l.one(l.clan.id, 'seat', l.now) if l.clan else None]
     if l.r.random()<.5: places.reverse()
     return next((p for p in places if p), None) or l.u.sample('place', l.g, 1, l.now, lambda e: l.fact(e.id, 'sort') in SETTLED, 16)[0]
 
@@ -363,15 +367,19 @@ def _birth(l):
     floor = l.born.start
     if a and l.r.random()<.55 and a.start+27*y<l.now:
         day = a.start+l.r.randint(17*y, min(42*y, l.now-a.start-10*y))
-        if day>floor: l.parents = [a]; return day
+        if day>floor and _apart(l, a, day): l.parents = [a]; return day
     l.parents = []
     return max(floor, l.now-l.r.choice((l.r.randint(13*y, 30*y), l.r.randint(13*y, 62*y))))
+
+def _apart(l, parent, day):
+    "Is no child of theirs born within ten months?"
+    return all(abs(e.start-day)>300 for _,e in l.u.neighbours(parent.id, 'child'))
 
 def _family(l, start):
     "Parents who are there, or a new one who is only spoken of, or none"
     if l.parents:
         other = l.one(l.parents[0].id, 'spouse', start)
-        if other and l.years(other.start, start)>=17 and other.alive(start): l.parents.append(other)
+        if other and l.years(other.start, start)>=17 and other.alive(start) and _apart(l, other, start): l.parents.append(other)
     elif l.r.random()<.4 and start-l.born.start>2:
         day = start-l.r.randint(18*l.year, 38*l.year)
         l.parents = [_stub(l.d, l.r, l.fact(l.clan.id, 'culture'), l.clan, day, l.born)] if day>=l.born.start else []
@@ -537,6 +545,14 @@ def _trade(l:Life)->None:
     l.they = weighted(l.r, dict(she=9, he=9, they=3))
 
 # %% ../nbs/45_writer.ipynb #e29569fc
+def told_lately(
+    u:Universe,
+    n:int,      # entries in the log
+    k:int=10,   # lives
+)->str:
+    "The newest stories, which the next one shall not repeat"
+    return '\n'.join(b for b, in u.q('SELECT text.body FROM log JOIN text ON text.u=log.u AND text.subject=log.subject AND text.log=log.n WHERE log.u=? AND log.n>?', u.id, n-k))
+
 def _date(l, day, r):
     y, m, dom = l.cal.ymd(day)
     return r.choice((f'in {l.cal.months[m-1][0]} {y}', f'in {y}', f'on {l.cal.text(day)}', f'in the year {y}'))
@@ -587,9 +603,9 @@ def _rule(l, h):
 
 def _tell(l:Life)->str:
     "The story"
-    f, r, used = _facts(l), l.r, set()
+    f, r, used, lately = _facts(l), l.r, set(), told_lately(l.u, l.d.base)
     _ancestry(l, f)
-    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more}, r, used)
+    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more} if more else f, r, used, lately)
     first = [say('opening')]
     if l.trade.name not in first[0]: first.append(say('trade_is'))
     if l.waited: first.append(say('awaited' if 'C' in f else 'awaited_alone'))
@@ -654,14 +670,14 @@ def _new_thing(l, noun, day, place, maker):
     l.owner = x; l.past.append(('thing_owner', when, at, x))
 
 def _tell_thing(l:Life)->str:
-    s, d, r, used = l.seen, l.d, l.r, set()
+    s, d, r, used, lately = l.seen, l.d, l.r, set(), told_lately(l.u, l.d.base)
     home = (l.u.home(l.owner.id, l.now) if l.owner else None) or l.past[-1][2]
     f = dict(Name=d.mark(l.me), main=s.main, home=d.mark(home), their='its', they='it', them='it', **{'is': 'is'}, **{k: True for k in l.tags-{'feet4', 'float', 'head', 'topheavy'}})
     if s.second: f['second'] = s.second
     if s.accent: f |= dict(accent=s.accent, spot_of=dict(top='near the top', middle='at the middle', bottom='near the bottom')[s.spot])
     if l.owner: f['X_last'] = d.mark(l.owner)
     if l.past: f['at_last'] = d.mark(l.past[0][2])
-    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more}, r, used)
+    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more} if more else f, r, used, lately)
     f |= dict(shape=say(f'shape_{s.build}'), coat=say('coat'))
     f['mark'] = say('mark') if PHRASES.can((('#', 'mark'),), f) else 'of no size to speak of'
     out, before = [say('thing_opening')], None
