@@ -88,15 +88,17 @@ class Grammar:
         past:str='',      # what was told lately: a rule repeats it only when it has nothing new
     )->str: # raises `SpriteDXError` when no alternative fits the facts
         "A phrase with its holes filled"
-        return ''.join(self._fill(compiled(phrase), facts, r, set() if used is None else used, past))
+        out = []
+        self._fill(out, compiled(phrase), facts, r, set() if used is None else used, past)
+        return ''.join(out)
 
-    def _fill(self, nodes, facts, r, used, past):
+    def _fill(self, out, nodes, facts, r, used, past):
         for n in nodes:
-            if n.__class__ is str: yield n
+            if n.__class__ is str: out.append(n)
             elif n[0] in '$?':
                 if n[1] not in facts: raise SpriteDXError(f'a phrase needs ${n[1]}, which is not among the facts')
-                if n[0]=='$': yield facts[n[1]]
-            else: yield from self._fill(self._pick(n, facts, r, used, past), facts, r, used, past)
+                if n[0]=='$': out.append(facts[n[1]])
+            else: self._fill(out, self._pick(n, facts, r, used, past), facts, r, used, past)
 
     def _pick(self, n, facts, r, used, past):
         "One alternative that the facts allow; a rule's are tried in random order, fresh ones first, then those told lately"

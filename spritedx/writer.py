@@ -128,14 +128,15 @@ def _bulk(mask, h, w):
 
 def _evenness(mask):
     "Best overlap with the mirror image when it may be moved by two pixels"
-    m = np.pad(mask, ((0, 0), (4, 4)))
-    w, f, n = m.shape[1], m[:, ::-1], 2*int(mask.sum())
-    both = max(int(np.count_nonzero(m[:, 2+s:w-2+s]&f[:, 2:w-2])) for s in (-2, -1, 0, 1, 2))
-    return both/(n-both)
+    m = np.zeros((mask.shape[0], mask.shape[1]+8), bool); m[:, 4:-4] = mask
+    a, b = (int.from_bytes(np.packbits(x).tobytes(), 'big') for x in (m, m[:, ::-1])) # one long number each, four blanks between rows
+    both = max((o&b).bit_count() for o in (a<<2, a<<1, a, a>>1, a>>2))
+    return both/(2*a.bit_count()-both)
 
 # %% ../nbs/45_writer.ipynb #d94494c1
-_hue = np.array([list(COLOURS).index(f) for f in FAMILY])
-_light = np.array([sum(c)/765 for _,_,c in _named])
+_hue = [list(COLOURS).index(f) for f in FAMILY]
+_light = [sum(c)/765 for _,_,c in _named]
+_own = [[i for i,f in enumerate(_hue) if f==k] for k in range(len(COLOURS))]
 _black = list(COLOURS).index('black')
 
 def _palette(c, ys, h):
@@ -143,28 +144,24 @@ def _palette(c, ys, h):
     name, light, chroma = _chart()
     idx = name[c]
     n = np.bincount(idx, minlength=len(NAMES))/len(c)
-    weight = np.bincount(idx, np.clip((light[c]-.1)/.6, .1, 1), len(NAMES))/len(c)
-    fam = np.bincount(_hue, weight)
-    def known(f):
-        "Name of a family's lighter half"
-        own = np.flatnonzero(_hue==f)
-        return int(own[(weight[own]*(.8+_light[own])).argmax()])
-    first, *rest = np.argsort(-fam, kind='stable').tolist()
+    weight = (np.bincount(idx, ((light[c]-.1)/.6).clip(.1, 1), len(NAMES))/len(c)).tolist()
+    vivid = (np.bincount(idx, chroma[c], len(NAMES))/np.maximum(n*len(c), 1)).tolist()
+    n, fam = n.tolist(), [sum(weight[i] for i in own) for own in _own]
+    known = lambda f: max(_own[f], key=lambda i: weight[i]*(.8+_light[i])) # a family's lighter half
+    first, *rest = sorted(range(len(fam)), key=lambda f: -fam[f])
     second = next((known(f) for f in rest if fam[f]>(.05 if f!=_black else .2)), None)
-    vivid = np.bincount(idx, chroma[c], len(NAMES))/np.maximum(n*len(c), 1)
-    taken = {first, None if second is None else int(_hue[second])}
-    odd = [i for i in range(len(NAMES)) if .004<n[i]<.12 and vivid[i]>.09 and _light[i]>.25 and int(_hue[i]) not in taken]
+    taken = {first, None if second is None else _hue[second]}
+    odd = [i for i in range(len(NAMES)) if .004<n[i]<.12 and vivid[i]>.09 and _light[i]>.25 and _hue[i] not in taken]
     accent = max(odd, key=lambda i: vivid[i]*n[i]**.3, default=None)
     at = float(ys[idx==accent].mean())/h if odd else 0
-    names = tuple((NAMES[i], round(float(n[i]), 3)) for i in np.argsort(-n, kind='stable')[:5].tolist() if n[i]>0)
+    names = tuple((NAMES[i], round(n[i], 3)) for i in sorted(range(len(n)), key=lambda i: -n[i])[:5] if n[i]>0)
     return names, NAMES[known(first)], *(None if i is None else NAMES[i] for i in (second, accent)), 'top' if at<.36 else 'middle' if at<.7 else 'bottom'
 
 def _glow(a, light, vivid):
     "Soft light around, or something bright and vivid in the dark"
     soft = (a<250)&(a>0)
     if soft.mean()>.06 and light[soft].mean()>.45: return 'soft'
-    ember = (light>.7)&(vivid>.12)
-    return 'ember' if light.mean()<.42 and .003<ember.mean()<.05 else None
+    return 'ember' if light.mean()<.42 and .003<((light>.7)&(vivid>.12)).mean()<.05 else None
 
 # %% ../nbs/45_writer.ipynb #3ebbabfb
 def look(
@@ -178,16 +175,17 @@ def look(
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     H, box = len(x), (slice(rows[0], rows[-1]+1), slice(cols[0], cols[-1]+1))
     _, light, vivid = _chart()
-    code, vis = (x[..., 0]>>3).astype(np.int32)<<10|(x[..., 1]>>3).astype(np.int32)<<5|x[..., 2]>>3, a>0
-    glow = _glow(a[vis], light[code[vis]], vivid[code[vis]])
+    code, vis = (x[..., :3]>>3).astype(np.int32)@np.array([1024, 32, 1], np.int32), a>0
+    seen = code[vis]
+    glow = _glow(a[vis], light[seen], vivid[seen])
     mask, code = mask[box], code[box]
-    h, w = mask.shape
+    body, (h, w) = code[mask], mask.shape
     left, right = _extent(mask[mask.any(1)])
     widths, l, r = (sorted(v[len(left)//5:].tolist()) for v in (right-left, left, right))
-    body, l, r = (v[len(v)//2] for v in (widths, l, r))
+    wide, l, r = (v[len(v)//2] for v in (widths, l, r))
     tops = _tips(np.where(mask.any(0), h-mask.argmax(0), 0).tolist(), h, w)
-    return Look(*_palette(code[mask], np.nonzero(mask)[0], h), round(float(light[code[mask]].mean()), 3), round(h/(body+1), 2), round(h/H, 2), round(_evenness(mask), 2),
-                sum(l-.12*body<=t<=r+.12*body for t in tops), _reach(left, right, w), _feet(mask, h, w), _bulk(mask, h, w), glow)
+    return Look(*_palette(body, np.nonzero(mask)[0], h), round(float(light[body].mean()), 3), round(h/(wide+1), 2), round(h/H, 2), round(_evenness(mask), 2),
+                sum(l-.12*wide<=t<=r+.12*wide for t in tops), _reach(left, right, w), _feet(mask, h, w), _bulk(mask, h, w), glow)
 
 # %% ../nbs/45_writer.ipynb #d8c64d50
 def observed(
@@ -301,6 +299,10 @@ class Life:
             cs = [] if own else self.u.claims(id, predicate, 1)
             self.cache[id, predicate] = own[0]['value'] if own else cs[0].value if cs else None
         return self.cache[id, predicate]
+    def children_of(self, id):
+        "Relations, each from a birth on"
+        if ('child', id) not in self.cache: self.cache['child', id] = self.u.relations(id, 'child')
+        return self.cache['child', id]
     def one(self, id, kind, day=None):
         "Somebody's first neighbour of a kind"
         rs = self.u.relations(id, kind, day, 1)
@@ -316,7 +318,7 @@ def _begin(l:Life):
     l.d.subject = l.me
     l.folk = l.fact(l.clan.id, 'culture')
     if l.fact(l.me.id, 'culture') is None: l.d.claim(l.me, 'culture', l.folk)
-    l.met |= {r.b for p in l.parents for r in l.u.relations(p.id, 'child')} # brothers and sisters are no acquaintances
+    l.met |= {r.b for p in l.parents for r in l.children_of(p.id)} # brothers and sisters are no acquaintances
 
 def _promote(l, stub):
     l.d.promote(stub.id)
@@ -373,7 +375,7 @@ def _birth(l):
 
 def _apart(l, parent, day):
     "Is no child of theirs born within ten months?"
-    return all(abs(e.start-day)>300 for _,e in l.u.neighbours(parent.id, 'child'))
+    return all(abs(r.start-day)>300 for r in l.children_of(parent.id))
 
 def _family(l, start):
     "Parents who are there, or a new one who is only spoken of, or none"
