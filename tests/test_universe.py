@@ -242,6 +242,12 @@ def test_a_strangers_log_is_asked_every_rule(copy, tmp_path, how):
     with pytest.raises(SpriteDXError): read_log(tmp_path/'bad.jsonl', tmp_path/'bad.db')
     assert not (tmp_path/'bad.db').exists()
 
+def test_a_log_that_was_changed_is_broken(copy, tmp_path):
+    from spritedx.codex import read_log, write_log
+    text = write_log(copy[0], tmp_path/'log.jsonl').read_text()
+    (tmp_path/'log.jsonl').write_text(text.replace('"value": "miller"', '"value": "baker"'))
+    with pytest.raises(SpriteDXError, match='broken at entry 1'): read_log(tmp_path/'log.jsonl', ':memory:')
+
 # --- several processes
 
 def crowd(path, friend, lot, results):
