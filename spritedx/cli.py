@@ -322,3 +322,6 @@ def main(
     try: return COMMANDS[a.command][2](a)
     except SpriteDXError as e: _complain(e); return 1
     except KeyboardInterrupt: _complain('interrupted; what is done is kept (spritedx clean --resume goes on)'); return 130
+
+# %% ../nbs/51_cli.ipynb #7f56dd6e
+if __name__=='__main__': sys.exit(main()) # python -m spritedx.cli

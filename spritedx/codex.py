@@ -15,7 +15,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 import networkx as nx
 from .core import SpriteDXError, atomic_path
-from .names import plain, segments, skeleton
+from .names import name_fault, plain, segments, skeleton
+from .tongue import listed
 from .universe import KINDS, RELATIONS, Entity, Universe
 
 # %% ../nbs/46_codex.ipynb #6c4ac294
@@ -174,7 +175,7 @@ def _bold(e): return f'**{esc(e.name)}**'
 
 class _Teller:
     "What the parts of a page have in common: the universe, links, entities looked up once"
-    def __init__(self, u, link=_bold): self.u,self.cal,self.now,self._link,self.seen = u,u.calendar,u.now,link,{}
+    def __init__(self, u, link=_bold, me=None): self.u,self.cal,self.now,self._link,self.me,self.seen = u,u.calendar,u.now,link,me,{}
     def entity(self, id):
         if id not in self.seen: self.seen[id] = self.u.entity(id)
         return self.seen[id]
@@ -185,7 +186,7 @@ class _Teller:
     def prose(self, body):
         "Marked text as paragraphs"
         self.load({s.ref for s in segments(body) if s.ref})
-        told = lambda e, s: self._link(e).replace(esc(e.name), esc(s), 1) if self._link is not _bold else esc(s)
+        told = lambda e, s: self._link(e).replace(esc(e.name), esc(s), 1) if self._link is not _bold and e.id!=self.me else esc(s) # a page does not link to itself
         keep = lambda s: re.match(r'\s*', s)[0]+esc(s)+(re.search(r'\s*$', s)[0] if s.strip() else '') # blanks beside a name stay
         return '\n\n'.join(paragraph(''.join(keep(s.text) if s.ref is None else told(self.entity(s.ref), s.text) for s in segments(p))) for p in body.split('\n') if p.strip())
 
@@ -223,12 +224,40 @@ def _ties(t, e, most=40):
 # %% ../nbs/46_codex.ipynb #85b9adef
 _peers = {'child', 'friend', 'rival', 'guest', 'spouse', 'deceased', 'founded', 'razed'} # roles that the event says already
 
+_deeds = '''birth/child: born{in}[, child of {parent}]/{child} was born{in}[, child of {parent}]/parent: {child} was born{in}
+apprenticeship/apprentice: apprenticed to {master}{in}/{apprentice} was apprenticed to {master}{in}/master: took {apprentice} as apprentice{in}
+friendship/friend: became friends with {friend}{in}/{friend} became friends{in}
+quarrel/rival: fell out with {rival}{in}/{rival} fell out{in}
+rescue/rescuer: rescued {rescued}{in}/{rescuer} rescued {rescued}{in}/rescued: rescued by {rescuer}{in}
+deliverance/rescuer: rescued {rescued}{in}/{rescuer} rescued {rescued}{in}/rescued: rescued by {rescuer}{in}
+disaster/helper: helped in a disaster{in}[, beside {helper}]/{helper} helped in a disaster{in}
+feast/guest: at a feast{in}[ with {guest}]/{guest} sat at a feast{in}
+wedding/spouse: married {spouse}{in}/{spouse} were married{in}
+death/deceased: died{in}[, mourned by {mourner}]/{deceased} died{in}[, mourned by {mourner}]/mourner: mourned for {deceased}{in}
+journey/traveller: travelled to {place}/{traveller} came through
+making/maker: made {made}{in}/{maker} made {made}{in}/made: made by {maker}{in}
+finding/found: found{in}/{found} was found{in}
+handing_over/thing: passed to {receiver}{in}/{thing} passed to {receiver}{in}/receiver: received {thing}{in}
+founding/founder: founded {place}/{founder} founded {place}/founded: founded by {founder}''' # kind, then what is said of it on a page of its own, at large, and on pages of others
+_deeds = {(row.split('/')[0], part.partition(': ')[0] if re.match('[a-z_]+: ', part) else None): part.partition(': ')[2] if re.match('[a-z_]+: ', part) else part for row in _deeds.splitlines() for part in row.split('/')[1:]}
+
+def _sentence(t, ev, of, by):
+    "An event of a known kind as a sentence; None when its roles are others than usual"
+    form = _deeds.get((ev.kind, ev.who.get(of)))
+    if form is None or not set(by)<=set(re.findall(r'{(\w+)}', form)) or ev.place is None and '{place}' in form: return None
+    if ev.kind=='journey' and of is None: form = '{traveller} travelled to {place}'
+    form = re.sub(r'\[([^]]*{(\w+)}[^]]*)\]', lambda m: m[1] if m[2] in by else '', form)
+    here = f' in {t.link(ev.place)}' if ev.place and ev.place!=of else ''
+    facts = dict({'in': here, 'place': t.link(ev.place) if ev.place else ''}, **{r: listed([t.link(i) for i in ids]) for r,ids in by.items()})
+    return form.format(**facts) if set(re.findall(r'{(\w+)}', form))<=facts.keys() else None
+
 def _deed(t, ev, of=None):
     "An event in words"
     others = [(r, i) for i,r in ev.who.items() if i!=of and i!=ev.place]
     t.load([i for _,i in others]+[ev.place or ev.id])
     by = defaultdict(list)
     for r,i in others: by[r].append(i)
+    if said := _sentence(t, ev, of, by): return said
     own = ev.who.get(of)
     what = ev.kind.replace('_', ' ')+(f' ({own})' if own and own not in _peers else '')
     told = '; '.join((f'{r.replace("_", " ")} ' if r not in _peers else '')+t.links(ids) for r,ids in sorted(by.items(), key=lambda o: (o[0] not in _peers, o)))
@@ -249,6 +278,10 @@ def timeline(
     return Page('\n'.join(out))
 
 # %% ../nbs/46_codex.ipynb #1b16947c
+def _face(e, picture, quarto=False, width=128):
+    "An image, enlarged without blur where the reader's program can"
+    return f'![{esc(e.name)}]({picture}){{.sprite}}' if quarto else f'<img src="{html.escape(str(picture))}" alt="{html.escape(e.name)}" width="{width}" style="image-rendering: pixelated">'
+
 def _told_in(t, e, most=12):
     ids = list(dict.fromkeys(r[0] for r in t.u.q('SELECT DISTINCT subject FROM mention WHERE u=? AND entity=? LIMIT ?', t.u.id, e.id, most+1) if r[0]!=e.id))
     t.load(ids)
@@ -272,8 +305,8 @@ def page(
     "Everything about somebody or some place"
     e = u.entity(id)
     if e is None: raise SpriteDXError(f'there is no {id} in {u.name}')
-    t = _Teller(u, link)
-    out = [f'# {esc(e.name)}', f'![{esc(e.name)}]({picture}){{.sprite}}' if picture else '', _table([*_known(t, e), *_ties(t, e)])]
+    t = _Teller(u, link, id)
+    out = [f'# {esc(e.name)}', _face(e, picture, fence!='mermaid') if picture else '', _table([*_known(t, e), *_ties(t, e)])]
     out += [t.prose(b) for _,_,b in u.texts(e.id)]
     if seen := [(esc(c.predicate.replace('_', ' ')), esc(c.value)) for c in u.claims(e.id) if c.basis=='observed']: out += ['## Seen in the sprite', _table(seen)]
     if told := timeline(u, e.id, link=link, limit=60): out += ['## What happened here' if e.kind=='place' else '## In order', told]
@@ -334,6 +367,7 @@ def overview(
     u:Universe,
     link=_bold,  # Entity -> Markdown
     newest:int=10,
+    faces:str='',  # Markdown to show first
 )->Page:
     "A universe on one page"
     n = {k: u.count(k) for k in KINDS}
@@ -341,7 +375,7 @@ def overview(
             ('events', u.one('SELECT count(*) FROM event WHERE u=?', u.id)), ('log', f'{u.head.n} entries, `{u.head.hash[:16]}`'), ('id', f'`{u.id}`')]
     big = u.q("SELECT a, count(*) FROM relation WHERE u=? AND kind='resident' AND end IS NULL GROUP BY a ORDER BY 2 DESC, a LIMIT 5", u.id)
     es = u.entities(a for a,_ in big)
-    out = [f'# {esc(u.name)}', _table(rows)]
+    out = [f'# {esc(u.name)}', *([faces] if faces else []), _table(rows)]
     if big: out += ['## Largest places', '\n'.join(f'- {link(es[a])}: {c} live there' for a,c in big)]
     if n['person']: out += ['## Newest people', '\n'.join(f'- {link(e)}, born {u.calendar.year(e.start)}' for e in u.last('person', newest))]
     return Page('\n\n'.join(out)+'\n')
@@ -361,13 +395,15 @@ def _fill(u, folder, site, bar):
     from PIL import Image
     top = lambda e: site.link(e, '')
     nav = ' · '.join(f'[{n}]({p}/index.{site.ext})' for n,p in [*((v.capitalize(), v) for v in _plural.values()), ('Timeline', 'timeline')])
-    site.write(folder, 'index', u.name, f'{overview(u, top)}\n{nav}\n')
+    shown = {id: f'pictures/{id}{src.suffix.lower()}' for id,src in site.shown.items()}
+    newest = sorted(u.entities(shown).values(), key=lambda e: (e.kind, -e.n))[:24]
+    faces = ' '.join(f'[{_face(e, shown[e.id], site.ext=="qmd", 64)}]({_plural[e.kind]}/{slug(e)}.{site.ext})' for e in newest)
+    site.write(folder, 'index', u.name, overview(u, top, faces=faces+f'\n\n{nav}' if faces else nav))
     _lists(site, u, folder); _decades(site, u, folder)
+    if shown: (folder/'pictures').mkdir()
+    for id,at in shown.items(): shutil.copyfile(site.shown[id], folder/at)
     for e in bar([e for k in KINDS for e in u.last(k, u.count(k))]):
-        if src := site.shown.get(e.id):
-            (folder/'pictures').mkdir(exist_ok=True)
-            shutil.copyfile(src, folder/'pictures'/f'{e.id}{src.suffix.lower()}')
-        site.write(folder, f'{_plural[e.kind]}/{slug(e)}', e.name, page(u, e.id, site.link, f'../pictures/{e.id}{src.suffix.lower()}' if src else None, site.fence))
+        site.write(folder, f'{_plural[e.kind]}/{slug(e)}', e.name, page(u, e.id, site.link, f'../{shown[e.id]}' if e.id in shown else None, site.fence))
 
 def codex(
     u:Universe,
@@ -433,21 +469,29 @@ def write_log(u:Universe, path:Path)->Path:
         for o in itertools.chain([first], (dict(n=e.n, prev=e.prev, hash=e.hash, origin=e.origin, body=json.loads(e.body)) for e in u.entries())): f.write(json.dumps(o, ensure_ascii=False)+'\n')
     return Path(path)
 
+def _calendar(h):
+    "Of the first line of a log; raises `ValueError` where it is none that a universe could have"
+    from spritedx.universe import Calendar
+    ms = tuple((m, n) for m,n in h['months'])
+    if not (1<=len(ms)<=24 and all(type(n) is int and 1<=n<=99 and not name_fault(m) for m,n in ms) and isinstance(h['era'], str) and not name_fault(h['era'])): raise ValueError
+    if not (all(type(h[k]) is int and 0<=h[k]<1<<40 for k in ('seed', 'begun')) and isinstance(h['id'], str) and re.fullmatch('u[a-z2-7]{9}', h['id'])): raise ValueError
+    return Calendar(ms, h['era'])
+
 def read_log(
     path:Path, # of the JSON lines
     new,       # of the universe to make, or ':memory:'
 )->Universe:   # raises `SpriteDXError`
-    "A universe rebuilt from the lines of its log"
-    from spritedx.universe import Calendar, Entry, _Writing, _json
-    try: lines = [json.loads(s) for s in Path(path).read_text(encoding='utf8').splitlines()]
-    except (OSError, ValueError): raise SpriteDXError(f'{path} is not a log of JSON lines') from None
+    "A universe rebuilt from the lines of its log; a log may come from a stranger, so every rule is asked of every entry"
+    from spritedx.universe import Entry, _Writing, _json
+    try: lines = [json.loads(s) for s in Path(path).read_text(encoding='utf8').split('\n') if s]
+    except (OSError, ValueError, RecursionError): raise SpriteDXError(f'{path} is not a log of JSON lines') from None
     try:
-        h = lines[0]; cal = Calendar(tuple((m, n) for m,n in h['months']), h['era'])
+        h = lines[0]; cal = _calendar(h)
         es = [Entry(o['n'], o['body']['key'], o['body']['subject'], _json(o['body']), o['prev'], o['hash'], o['origin']) for o in lines[1:]]
         u = Universe.new(new, h['name'], h['seed'], h['begun'], h['id'], cal)
     except (IndexError, KeyError, TypeError, ValueError): raise SpriteDXError(f'{path} is not the log of a universe') from None
     try:
-        with _Writing(u.db): u._append(es)
+        with _Writing(u.db): u._append(es, trusted=False)
         if bad := u.audit(): raise SpriteDXError(f'{path} breaks rules: {" ".join(map(str, bad[0]))}')
     except BaseException:
         u.close()

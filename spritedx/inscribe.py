@@ -10,7 +10,7 @@ __all__ = ['RULES_OF_TELLING', 'MAX_ANSWER', 'story_type', 'fenced', 'facts_for'
            'run_inscribe']
 
 # %% ../nbs/47_inscribe.ipynb #4b485d84
-import asyncio, hashlib, json, os, re, sys, threading, time
+import hashlib, json, os, re, sys, threading, time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -186,12 +186,14 @@ def endpoint(
 @lru_cache(1)
 def _loop():
     "An event loop in a thread of its own, as a notebook's own is busy"
+    import asyncio
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     return loop
 
 def _now(coro, timeout):
     "Run a coroutine to its end"
+    import asyncio
     f = asyncio.run_coroutine_threadsafe(asyncio.wait_for(coro, timeout), _loop())
     try: return f.result()
     finally: f.cancel()
@@ -248,7 +250,7 @@ def _judged(l, story, ids):
 def _why(e):
     "One line about what went wrong"
     name = type(e).__name__
-    if isinstance(e, (asyncio.TimeoutError, TimeoutError)): return 'the model took too long'
+    if name=='TimeoutError': return 'the model took too long'
     if isinstance(e, Unusable): return 'the model broke the rules of the universe once too often'
     if name=='UnexpectedModelBehavior': return 'the model did not keep to the form of an answer'
     return f'the model could not be used ({" ".join(str(e).split())[:120] or name})'

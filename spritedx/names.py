@@ -15,15 +15,17 @@ from functools import lru_cache
 from .core import SpriteDXError
 
 # %% ../nbs/04_names.ipynb #8b045725
-_look = {'a': 'ɑαа', 'b': 'ƅьвβ', 'c': 'ϲсᴄ', 'd': 'ԁđð', 'e': 'еҽꬲε', 'f': 'ẝꞙꬵϝ', 'g': 'ƍɡᶃԍ', 'h': 'һнηħ', 'i': 'ıɩɪιіӏꙇǀ', 'j': 'ϳјʝ', 'k': 'κк',
-         'l': 'ł', 'm': 'μмϻ', 'n': 'ŋ', 'o': 'οσоᴏᴑꬽø0', 'p': 'ρрþ', 'q': 'ԛ', 'r': 'гᴦꭇꭈʀ', 's': 'ƽѕꜱ', 't': 'τт', 'u': 'ʋυᴜꞟꭎꭒ', 'v': 'νѵᴠ', 'w': 'ɯѡԝᴡ',
-         'x': 'хχꭓ', 'y': 'ɣʏγуүᶌỿꭚ', 'z': 'ᴢζ', 'ae': 'æӕ', 'oe': 'œ', 'oo': 'ꝏꚙ', 'aa': 'ꜳ', 'ao': 'ꜵ', 'au': 'ꜷ', 'av': 'ꜹꜻ', 'ay': 'ꜽ'}
+_look = {'a': 'ɑαа', 'b': 'ƅьвβ', 'c': 'ϲсᴄ', 'd': 'ԁđð', 'e': 'еҽꬲε', 'f': 'ẝꞙꬵϝ', 'g': 'ƍɡᶃԍ', 'h': 'һнħ', 'i': 'ıɩɪιіӏꙇǀ', 'j': 'ϳјʝ', 'k': 'κк',
+         'l': 'ł', 'm': 'μмϻ', 'n': 'ŋηп', 'o': 'οσоᴏᴑꬽø0', 'p': 'ρрþ', 'q': 'ԛ', 'r': 'гᴦꭇꭈʀ', 's': 'ƽѕꜱ', 't': 'τт', 'u': 'ʋυᴜꞟꭎꭒ', 'v': 'νѵᴠ', 'w': 'ɯѡԝᴡ',
+         'x': 'хχꭓ', 'y': 'ɣʏγуүᶌỿꭚ', 'z': 'ᴢζ', 'ae': 'æӕ', 'oe': 'œ', 'oo': 'ꝏꚙ', 'aa': 'ꜳ', 'ao': 'ꜵ', 'au': 'ꜷ', 'av': 'ꜹꜻ', 'ay': 'ꜽ',
+         'エ': '工', 'カ': '力', 'タ': '夕', 'ト': '卜', 'ニ': '二', 'ハ': '八', 'ヘ': 'へ', 'ロ': '口', 'ー': '一'}
 _same = str.maketrans({c: k for k, cs in _look.items() for c in cs} | {'1': 'l'})
+_capitals = str.maketrans('ΗΝΥ', 'HNY')
 
 @lru_cache(1<<16)
 def _bare(word):
     "One word without case, accents, punctuation and foreign look-alikes"
-    s = unicodedata.normalize('NFKD', unicodedata.normalize('NFKC', word).casefold()).translate(_same)
+    s = unicodedata.normalize('NFKD', word).translate(_capitals).casefold().translate(_same)
     return ''.join(c for c in s if c.isalnum())
 
 def _narrow(s): return s.replace('rn', 'm').replace('vv', 'w')
@@ -103,13 +105,15 @@ MAX_TEXT = 6000 # characters of a marked text
 
 _bans = (('text_html', '< > & :// http: https: file: javascript: data: www.', r'[<>]|&(?:\w+|#\w+);|\b(?:https?|file|javascript|data):|\bwww\.', 'tags, entities and addresses have no place here'),
          ('text_macro', '{{ }} {% %} ${ ```', r'\{\{|\}\}|\{%|%\}|\$\{|`{3}', 'template macros have no place here'),
-         ('instruction', 'ignore disregard forget system [inst [/inst as_an_ai', r'\b(?:ignore|disregard|forget)\b[^.!?\n]{0,40}\b(?:instruction|prompt|rule|message)s?\b|\bsystem prompt\b|\bas an ai\b|\[/?inst\]|\bsystem\s*:',
-          'it speaks to a machine; tell of the world instead')) # rule, what to look for first because it is quick, what then
+         ('instruction', 'ignore disregard forget reveal system assistant user developer [inst [/inst as_an_ai',
+          r'\b(?:ignore|disregard|forget)\b[^.!?\n]{0,40}\b(?:instruction|prompt|rule|message)s?\b|\breveal\b[^.!?\n]{0,40}\b(?:instruction|prompt)s?\b|\b(?:ignore|disregard|forget)\b[^.!?\n]{0,20}\b(?:the above|everything (?:above|before))\b'
+          r'|\b(?:system|hidden|developer) (?:prompt|message)\b|\bas an ai\b|\[/?inst\]|\b(?:system|assistant|user|developer)\s*:', 'it speaks to a machine; tell of the world instead')) # rule, what to look for first because it is quick, what then
 _bans = tuple((k, [h.replace('_', ' ') for h in hints.split()], re.compile(r), why) for k, hints, r, why in _bans)
 _hidden = {'Cc', 'Cf', 'Co', 'Cs', 'Cn', 'Zl', 'Zp'}
+_blank = '\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0' # fillers; selectors of variants are invisible too, but for the one that turns a sign into an emoji
 
 @lru_cache(4096)
-def _invisible(c): return unicodedata.category(c) in _hidden
+def _invisible(c): return unicodedata.category(c) in _hidden or c in _blank or '\ufe00'<=c<='\ufe0e' or '\U000e0100'<=c<='\U000e01ef'
 
 @lru_cache(256)
 def ban(
@@ -121,7 +125,7 @@ def ban(
     used = set(s)
     bad = next((c for c in used if c!='\n' and _invisible(c)), None)
     if bad or any('\u0300'<=c<='\u036f' for c in used) and re.search('[\u0300-\u036f]{3}', s): return 'text_control', f'an invisible or direction-changing character (U+{ord(bad or "̀"):04X})'
-    low = s.lower()
+    low = (s if s.isascii() else unicodedata.normalize('NFKC', s)).lower() # a full-width bracket is a bracket to whoever normalises later
     return next(((k, f'{m[0]!r}: {why}') for k, hints, r, why in _bans if any(h in low for h in hints) and (m := r.search(low))), None)
 
 # %% ../nbs/04_names.ipynb #d252e2af
@@ -176,7 +180,7 @@ def strangers(
     small,out = None,[]
     for m in _word.finditer(s):
         w = m[0]
-        if not w[0].isupper() or w=='I' or w in known: continue
+        if w==w.lower() or w=='I' or w in known: continue
         i = m.start()
         if i>1 and s[i-1] in "'’" and s[i-2].isalpha(): continue # what is left of a name after its apostrophe
         if _begins(s, i):
@@ -208,8 +212,9 @@ def name_runs(
     "What, outside of mentions, may be a registered name"
     found = _tokens.findall(_outside(body))
     words = [w for w,_ in found]
-    spans = _spans([_sort(w) for w in words], [gap in _joins for _,gap in found])
-    return {_narrow(''.join([_bare(w) for w in words[i:j]])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(words[i:j])}
+    spans = _spans([_sort(w) for w in words], [gap in _joins or gap.isspace() for _,gap in found])
+    bare = [_bare(w) for w in words]
+    return {_narrow(''.join(bare[i:j])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(words[i:j])}
 
 def _phrase(words):
     "Ordinary words in small letters after the first, such as `In a`: no way to write the name Ina"

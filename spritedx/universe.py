@@ -11,7 +11,7 @@ __all__ = ['KINDS', 'RELATIONS', 'TABLES', 'MAX_OPS', 'MAX_BYTES', 'MAX_ADVANCE'
            'Violation', 'Refused', 'Rule', 'rule', 'check', 'Receipt', 'Entry', 'Draft', 'footprint']
 
 # %% ../nbs/44_universe.ipynb #bc02556b
-import base64, contextlib, hashlib, json, os, re, sqlite3, tempfile
+import base64, contextlib, hashlib, itertools, json, os, re, sqlite3, tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -72,6 +72,7 @@ def _code(s, n):
     "`n` of a to z and 2 to 7 from a hash of `s`: five bits each"
     return base64.b32encode(hashlib.blake2b(s.encode(), digest_size=10).digest()).decode().lower()[:n]
 
+@lru_cache(1<<12)
 def new_id(
     universe:str, # id of the universe
     key:str,      # of the commit
@@ -199,7 +200,7 @@ class Universe:
 
 def _sha(x): return hashlib.sha256(_json(x).encode()).hexdigest()
 
-def _json(x): return json.dumps(x, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+_json = json.JSONEncoder(sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode
 
 # %% ../nbs/44_universe.ipynb #d6b25aa2
 def _fill(db, name, seed, calendar, begun, id):
@@ -378,9 +379,10 @@ def relations(self:Universe, id:str,
     args = (self.id, id, *([kind] if kind else []))
     if day is not None: sql += ' AND start<=? AND (end IS NULL OR end>?)'; args += (day, day)
     if g is None: return [Relation(*r) for r in self.q(sql+tail, *args, limit)]
-    at = kind or str(g.choice(sorted(RELATIONS))),str(g.choice(list(RELATIONS[kind].b if kind else 'plog')))+_digits[g.integers(36)]+_digits[g.integers(36)]
-    rows = self.q(sql+' AND (kind, b)>=(?,?)'+tail, *args, *at, limit)
-    if len(rows)<limit: rows += self.q(sql+' AND (kind, b)<(?,?)'+tail, *args, *at, limit-len(rows))
+    some = str(g.choice(list(RELATIONS[kind].b if kind else 'plog')))+_digits[g.integers(36)]+_digits[g.integers(36)]
+    key,marks,at = ('b', '?', (some,)) if kind else ('(kind, b)', '(?,?)', (str(g.choice(sorted(RELATIONS))), some))
+    rows = self.q(f'{sql} AND {key}>={marks}{tail}', *args, *at, limit)
+    if len(rows)<limit: rows += self.q(f'{sql} AND {key}<{marks}{tail}', *args, *at, limit-len(rows))
     return [Relation(*r) for r in rows]
 
 @patch
@@ -491,6 +493,7 @@ class View:
     "A universe as it would be after some operations"
     def __init__(self, u:Universe):
         self.u,self.now,self.head = u,u.now,u.head
+        self.began = self.now                          # today as the file has it
         self.ents,self.counts,self.made = {},{},set()  # what was read or made, by id; how many of a kind; ids of what is new
         self.als,self.skels = {},defaultdict(list)     # {id: {alias: kind}}; {skeleton: [(id, kind)]} of what is new
         self.stored,self.lines = {},{}                 # the same two as they stand in the file, as far as read: owners of skeletons, relations
@@ -507,7 +510,7 @@ class View:
         got = self.u.entities(ids)
         self.ents |= {i: got.get(i) for i in ids}
     def entity(self, id)->Entity|None:
-        if id not in self.ents: self.load([id])
+        if id not in self.ents: self.ents[id] = self.u.entity(id)
         return self.ents[id]
     def aliases(self, id)->dict:
         "{alias: kind}"
@@ -519,11 +522,12 @@ class View:
         for e,a,k in self.u.q('SELECT entity, alias, kind FROM json_each(?) j CROSS JOIN alias ON u=? AND entity=j.value', json.dumps(list(ids)), self.u.id): self.als[e][a] = k
     def owners(self, skels)->dict:
         "{skeleton: [(id, kind of alias)]} of those that somebody has"
-        ask = [s for s in skels if s not in self.stored]
+        if ask := [s for s in skels if s not in self.stored]: self._ask(ask)
+        return {s: self.stored[s]+self.skels.get(s, []) for s in skels}
+    def _ask(self, ask):
         self.stored |= {s: [] for s in ask}
         sql = 'SELECT skeleton, entity, kind FROM json_each(?) j CROSS JOIN alias INDEXED BY alias_look ON u=? AND skeleton=j.value'
         for s,e,k in self.u.q(sql, json.dumps(ask), self.u.id): self.stored[s].append((e, k))
-        return {s: self.stored[s]+self.skels.get(s, []) for s in skels}
 
 # %% ../nbs/44_universe.ipynb #c5a6f9c2
 @patch
@@ -560,6 +564,20 @@ def seen_after(self:View, id, day)->bool:
     if any(o['day']>day and o['who'].get(id)!='about' for o in self.parts.get(id, [])+self.places.get(id, [])): return True
     sql = "SELECT 1 FROM part WHERE u=? AND entity=? AND day>? AND role!='about' LIMIT 1"
     return bool(self.u.one(sql, self.u.id, id, day) or self.u.one('SELECT 1 FROM event WHERE u=? AND place=? AND day>? LIMIT 1', self.u.id, id, day))
+
+@patch
+def claimed_after(self:View, id, day)->bool:
+    "Does a claim about somebody reach beyond a day?"
+    if any(max(o['start'] or 0, o['end'] or 0)>day for (who,_),os in self.said.items() if who==id for o in os): return True
+    return bool(self.u.one('SELECT 1 FROM claim WHERE u=? AND subject=? AND (start>? OR end>?) LIMIT 1', self.u.id, id, day, day))
+
+@patch
+def visits(self:View, places, since):
+    "(place, day, who) of everybody in one of these places from a day on"
+    for place in places:
+        rows = [(r[0], json.loads(r[1])) for r in self.u.q('SELECT day, who FROM event WHERE u=? AND place=? AND day>=?', self.u.id, place, since)]
+        for day,who in rows+[(o['day'], o['who']) for o in self.places.get(place, []) if o['day']>=since]:
+            yield from ((place, day, i) for i,role in who.items() if role!='about')
 
 @patch
 def held(self:View, id)->list[Relation]:
@@ -614,7 +632,7 @@ def _part(self:View, op, i):
 def _event(self:View, op, i):
     for id in op['who']: self.parts[id].append(op)
     if op['place']: self.places[op['place']].append(op)
-    self.rows['event'].append((op['id'], op['kind'], op['day'], op['place'], _json(op['who'])))
+    self.rows['event'].append((op['id'], op['kind'], op['day'], op['place'], op['who']))
     self.rows['part'] += [(id, op['day'], op['id'], role, op['place']) for id,role in op['who'].items()]
 
 @patch
@@ -688,13 +706,15 @@ def _form_fault(op):
     if len(op)!=len(want)+1 or not op.keys()>want.keys():
         odd = sorted(map(str, set(op)^{'op', *want}))
         return f'{op["op"]}: {odd[0][:32]!r} is {"missing" if odd[0] in want else "no field of it"}'
-    if bad := next((k for k,f in want.items() if not f(op[k])), None): return f'{op["op"]}: {bad} cannot be {str(op[bad])[:32]!r}'
+    for k,f in want.items():
+        if not f(op[k]): return f'{op["op"]}: {k} cannot be {str(op[k])[:32]!r}'
 
 @rule(world=False)
 def _form(v, p):
     "Operations are well-formed: known kinds, all fields, of the right type"
     if not _re('[a-z0-9:_-]{3,64}')(p.key): yield None,(),'the key is 3 to 64 of a-z 0-9 : _ -'
     if not _opt(_eid)(p.subject): yield None,(),'the subject is an id or nothing'
+    if not _opt(_int)(p.base): yield None,(),'the base is a number of log entries or nothing'
     for i,op in enumerate(p.ops):
         if m := _form_fault(op): yield i,(),m
 
@@ -770,12 +790,22 @@ def _name_form(v, op):
     elif ' ' not in s and (ordinary(s.lower()) or s.lower() in PARTICLES): yield (s,),f'{s} is an ordinary word; a name must be told from one'
     elif set(s.split())&v.u.calendar.words: yield (s,),f'{s} holds a word of the calendar'
 
+@rule('alias')
+def _name_short(v, op):
+    "A short name is a part of the name"
+    e = v.entity(op['id'])
+    if op['kind']=='short' and f' {op["alias"]} ' not in f' {e.name} ': yield (op['alias'], e.id),f'{op["alias"]} is no part of the name {e.name}; make it an epithet'
+
+def _skeletons(s):
+    "An article makes no other name"
+    return {k := skeleton(s), 'the'+k, *([skeleton(s[4:])] if s.startswith('the ') else [])}
+
 @rule('entity', 'alias')
 def _name_unique(v, op):
     "No two names look alike"
     s = _name_of(op)
     if op['op']=='alias' and op['kind']=='short': return
-    for e,k in v.owners([skeleton(s)])[skeleton(s)]:
+    for e,k in (o for os in v.owners(_skeletons(s)).values() for o in os):
         if k!='short' and e!=op['id'] : yield (s, e),f'{s} looks like {v.entity(e).name} ({e}); choose another name'
 
 # %% ../nbs/44_universe.ipynb #e49ff3f8
@@ -789,17 +819,17 @@ def _future(v, op):
 
 @rule('entity', 'relation', 'claim', 'end', 'part')
 def _lifetime(v, op):
-    "Nothing ends before it begins, nor begins before its subject does"
+    "Nothing ends before it begins, and what is claimed lies in the life of its subject"
     if op.get('start') is not None and op.get('end') is not None and op['end']<op['start']: yield (),'it ends before it begins'
     if op['op']=='end' and op['day']<v.entity(op['id']).start: yield (op['id'],),f'{v.entity(op["id"]).name} begins on {_when(v, v.entity(op["id"]).start)}'
-    if op['op']=='claim' and op['start'] is not None and op['start']<v.entity(op['subject']).start: yield (op['subject'],),f'{v.entity(op["subject"]).name} begins on {_when(v, v.entity(op["subject"]).start)}'
+    if op['op']=='claim' and (e := v.entity(op['subject'])) and not all(x is None or e.alive(x) for x in (op['start'], op['end'])): yield (e.id,),f'it lies outside of the life of {e.name}'
     if op['op']=='part' and any(r.end is None and op['day']<r.start for r in v.rels(op['a'], op['kind'], op['b'])): yield (op['a'], op['b']),'it ends before it begins'
 
 @rule('advance')
 def _backwards(v, op):
     "Time moves forward, and not by years at once"
-    if op['day']<v.u.now: yield (),f'today is {_when(v, v.u.now)} already'
-    if op['day']>v.u.now+MAX_ADVANCE: yield (),f'at most {MAX_ADVANCE} days at once'
+    if op['day']<v.began: yield (),f'today is {_when(v, v.began)} already'
+    if op['day']>v.began+MAX_ADVANCE: yield (),f'at most {MAX_ADVANCE} days at once'
 
 @rule('event')
 def _alive(v, op):
@@ -823,6 +853,22 @@ def _two_places(v, op):
             if place not in v.around(op['place'], op['day']) and op['place'] not in v.around(place, op['day']):
                 yield (i, place),f'{v.entity(i).name} is in {v.entity(place).name} on {_when(v, op["day"])}'
 
+@rule()
+def _still_within(v, p):
+    "A place goes on to lie in another on a day when somebody was in both"
+    for (a,kind,_,_),end in v.cut.items():
+        if kind!='within': continue
+        for place,day,i in v.visits(_down(v, a), end):
+            for other in v.stays(i, day):
+                if other not in v.around(place, day) and place not in v.around(other, day): yield None,(i, place, other),f'{v.entity(i).name} was in {v.entity(place).name} and in {v.entity(other).name} on {_when(v, day)}, which only holds while one lies in the other'
+
+def _down(v, place):
+    "A place and all that ever lay in it"
+    out,todo = set(),[place]
+    while todo:
+        if (o := todo.pop()) not in out: out.add(o); todo += [r.b for r in v.rels(o, 'contains')]
+    return out
+
 _facts = dict(birth=('child', 'start'), founding=('founded', 'start'), death=('deceased', 'end'), razing=('razed', 'end'))
 
 @rule()
@@ -843,6 +889,9 @@ def _after_end(v, op):
     if e.end is not None: yield (e.id,),f'{e.name} ended already, on {_when(v, e.end)}'
     elif v.seen_after(e.id, op['day']): yield (e.id,),f'something happens with {e.name} after {_when(v, op["day"])}'
     elif any(max(r.start, r.end or 0)>op['day'] for r in v.held(e.id)): yield (e.id,),f'{e.name} has relations after {_when(v, op["day"])}'
+    elif v.claimed_after(e.id, op['day']): yield (e.id,),f'something is claimed of {e.name} for a time after {_when(v, op["day"])}'
+    for r in v.rels(e.id, 'child'):
+        if v.entity(r.b).start>op['day']+v.u.calendar.year_days: yield (e.id, r.b),f'{v.entity(r.b).name}, a child of {e.name}, was born more than a year later'
 
 # %% ../nbs/44_universe.ipynb #a5228b6e
 def _overlap(r, op): return (op['end'] is None or r.start<op['end']) and (r.end is None or op['start']<r.end) or r.start==op['start']
@@ -857,8 +906,9 @@ def _relation_life(v, op):
 
 @rule('part')
 def _open(v, op):
-    "Only what holds can end"
-    if not any(r.end is None for r in v.rels(op['a'], op['kind'], op['b'])): yield (op['a'], op['b']),f'{v.entity(op["a"]).name} has no {op["kind"]} {v.entity(op["b"]).name} that could end'
+    "Only what holds can end, and to be parent and child cannot"
+    if RELATIONS[op['kind']].lasting: yield (op['a'], op['b']),f'to be {op["kind"]} does not end'
+    elif not any(r.end is None for r in v.rels(op['a'], op['kind'], op['b'])): yield (op['a'], op['b']),f'{v.entity(op["a"]).name} has no {op["kind"]} {v.entity(op["b"]).name} that could end'
 
 @rule('relation')
 def _duplicate(v, op):
@@ -931,7 +981,7 @@ def _reciprocal(v, p):
             yield i,(op['a'], op['b']),f'{op["kind"]} from {op["a"]} to {op["b"]} lacks its other side, {RELATIONS[op["kind"]].inverse} from {op["b"]} to {op["a"]}'
 
 # %% ../nbs/44_universe.ipynb #8fd91d64
-ONE = frozenset('trade temper height build culture species sex'.split()) # predicates with one value at a time
+ONE = frozenset('trade temper height build culture species sex pronoun'.split()) # predicates with one value at a time
 MAX_VALUE,MAX_PROMPT = 400,2000
 
 @rule('claim', world=False)
@@ -941,12 +991,22 @@ def _value_form(v, op):
     if isinstance(x, str) and (not x.strip() or len(x)>(MAX_PROMPT if op['predicate']=='prompt' else MAX_VALUE) or '[[' in x or ']]' in x): yield (op['predicate'],),f'a value has 1 to {MAX_VALUE} characters and no [[markup]]'
     if isinstance(x, float) and not np.isfinite(x) or isinstance(x, int) and abs(x)>1<<53: yield (op['predicate'],),'a number is finite and below 2^53'
 
-_age_word = re.compile(r'(?:^|_)(?:age|aged|ages|birthday|birthdate|years?_old|born|birth_?year)(?:_|$)')
+_age_word = re.compile(r'(?:^|_)(?:age|aged|ages|ageing|birthday|birthdate|birth_?year|years|years?_old|how_old|born|lifespan)(?:_|$)')
+_number = r'(?:\d+|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)(?:[ -]\w+)?)'
+_aged = [(' of age,s old,r old,-old,g old', rf'\b{_number}[ -](?:year|winter|summer|spring)s?(?: of age|[ -]old)\b'), ('age ,aged ', rf'\baged? (?:of )?{_number}\b'),
+         ('turned ', rf'\bturned {_number}(?=[.,;:!?]|$| (?:in|on|at|and|when|before|after|that)\b)'), ('birthday', r'\b(?:first|second|third|\w+th|\d+(?:st|nd|rd)) birthday\b'),
+         (' teens, twenties, thirties, forties, fifties, sixties, seventies, eighties, nineties', r'\bin (?:his|her|their|its) \w+(?:teens|ties)\b|\bin (?:his|her|their) teens\b')]
+_aged = [(hints.split(','), re.compile(r)) for hints,r in _aged] # what to look for first because it is quick, what then
+
+def _age_told(s):
+    "What in a text tells an age"
+    low = s.lower()
+    return next((m for hints,r in _aged if any(o in low for o in hints) and (m := r.search(low))), None)
 
 @rule('claim', world=False)
 def _age_stored(v, op):
     "Ages are derived from birth and today, never stored"
-    if _age_word.search(op['predicate']): yield (op['predicate'],),'an age is derived from the day of birth; leave it out'
+    if _age_word.search(op['predicate']) or op['predicate']!='prompt' and isinstance(op['value'], str) and _age_told(op['value']): yield (op['predicate'],),'an age is derived from the day of birth; leave it out'
 
 @rule('claim')
 def _basis(v, op):
@@ -1019,15 +1079,10 @@ def _text_stranger(v, op):
     known = {w for s in v.unmarked(op['body']) for w in s.split()}|v.u.calendar.words
     for w in dict.fromkeys(strangers(op['body'], known)): yield (w,),f'{w} names nobody; use a name that is there, or begin the sentence with an ordinary word'
 
-_number = r'(?:\d+|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)(?:[ -]\w+)?)'
-_aged = re.compile(rf'\b{_number}[ -](?:year|winter|summer|spring)s?(?: of age|[ -]old)\b|\baged? (?:of )?{_number}\b', re.I)
-_ageing = ' of age', 's old', 'r old', '-old', 'aged ', 'age ', 'g old' # quick to look for, and rare
-
 @rule('text', world=False)
 def _text_age(v, op):
     "A text tells no ages, for they change"
-    low = op['body'].lower()
-    if any(o in low for o in _ageing) and (m := _aged.search(op['body'])): yield (),f'{m[0]!r}: ages are derived; leave them out'
+    if m := _age_told(op['body']): yield (),f'{m[0]!r}: ages are derived; leave them out'
 
 # %% ../nbs/44_universe.ipynb #e053c37d
 def _fresh(u, p):
@@ -1035,7 +1090,7 @@ def _fresh(u, p):
     n,out = defaultdict(int),{}
     for op in p.ops:
         letter = KINDS[op['kind']] if op['op']=='entity' else dict(event='e', text='t').get(op['op'])
-        if letter: out[id(op)] = new_id(u.id, p.key, letter, n[letter]); n[letter] += 1
+        if letter: out[id(op)] = None if id(op) in out else new_id(u.id, p.key, letter, n[letter]); n[letter] += 1
     return out
 
 @patch
@@ -1047,7 +1102,7 @@ def prefetch(self:View, p):
     new = {o['id'] for o in p.ops if o['op']=='entity'}
     self.load({r for o in p.ops for r in _refs(o)}.union(marked)-new)
     self.load_aliases(marked-new)
-    self.owners({skeleton(_name_of(o)) for o in p.ops if o['op'] in ('entity', 'alias')}.union(*map(name_runs, texts)))
+    self.owners(set().union(*(_skeletons(_name_of(o)) for o in p.ops if o['op'] in ('entity', 'alias')), *map(name_runs, texts)))
 
 @lru_cache(64)
 def _plan(rules):
@@ -1073,9 +1128,9 @@ def check(
         k = op['op']
         if k in ('text', 'claim') and (b := _foreign(v, op)) and b[0] in rules: say(rules[b[0]], i, (), b[1]); continue
         for r in plan['relation', op['kind']] if k=='relation' else plan[k]:
-            n = len(out)
-            for x in r.check(v, op): say(r, i, *x)
-            if r.gate and len(out)>n: break
+            stop = False
+            for x in r.check(v, op): say(r, i, *x); stop = r.gate
+            if stop: break
         else: v.apply(op, i)
     if any(o.rule in _gates for o in out): return out,v
     for r in rules.values():
@@ -1158,12 +1213,12 @@ def _write(self:Universe, v, p, body=None, origin=None):
     many('INSERT INTO relation VALUES(?,?,?,?,?,?)', ((u, *r) for rs in v.added.values() for r in rs))
     many('UPDATE relation SET end=? WHERE u=? AND a=? AND kind=? AND b=? AND start=?', ((day, u, *k) for k,day in v.cut.items()))
     many('UPDATE entity SET end=? WHERE u=? AND id=?', ((v.ents[i].end, u, i) for i in rows['ended']))
-    many('INSERT INTO event VALUES(?,?,?,?,?,?,?)', ((u, n, *r) for r in rows['event']))
+    many('INSERT INTO event VALUES(?,?,?,?,?,?,?)', ((u, n, *r, _json(who)) for *r,who in rows['event']))
     many('INSERT INTO part VALUES(?,?,?,?,?,?,?)', ((u, e, day, n, *r) for e,day,*r in rows['part']))
     many('INSERT INTO claim VALUES(?,?,?,?,?,?,?,?,?,?)', ((u, s, k, n, i, *r) for s,k,i,*r in rows['claim']))
     many('INSERT INTO text VALUES(?,?,?,?,?,?)', ((u, s, n, *r) for s,*r in rows['text']))
     many('INSERT INTO mention VALUES(?,?,?,?,?,?,?)', ((u, e, s, n, *r) for e,s,*r in rows['mention']))
-    if v.now!=self.now: self.db.execute('UPDATE universe SET now=? WHERE id=?', (v.now, u))
+    if v.now!=v.began: self.db.execute('UPDATE universe SET now=? WHERE id=?', (v.now, u))
     self.db.execute('INSERT INTO log VALUES(?,?,?,?,?,?,?,?)', (u, n, p.key, p.subject, body, head.hash, h, origin or h))
     return Receipt(u, n, p.key, p.subject, origin or h)
 
@@ -1195,7 +1250,8 @@ def commit(self:Universe,
 class Draft:
     "A proposal in the making"
     def __init__(self, u:Universe, key:str):
-        self.u,self.key,self.view,self.ops,self.subject,self.base = u,key,View(u),[],None,u.head.n
+        self.u,self.key,self.view,self.ops,self.subject = u,key,View(u),[],None
+        self.base = self.view.head.n
         self._n = defaultdict(int)
     def _id(self, letter):
         self._n[letter] += 1
@@ -1210,10 +1266,12 @@ class Draft:
 
 def _free(v, names, tries=200):
     "First of `names` that is a name, and that nobody has"
-    names = [names] if isinstance(names, str) else names
-    for s,_ in zip(names, range(tries)):
-        op = dict(op='entity', id='', name=s)
-        if not [*RULES['name_form'].check(v, op), *RULES['name_unique'].check(v, op)]: return s
+    names = iter([names] if isinstance(names, str) else names)
+    for k in (1, 9, 30, tries-40): # most are free; where names get scarce, many are looked up at once
+        some = [dict(op='entity', id='', name=s) for s in itertools.islice(names, k)]
+        some = [op for op in some if not any(RULES['name_form'].check(v, op))]
+        v.owners(set().union(*(_skeletons(op['name']) for op in some)))
+        if op := next((op for op in some if not any(RULES['name_unique'].check(v, op))), None): return op['name']
     raise SpriteDXError('every name that was offered is taken or is no name; offer others')
 
 @patch
@@ -1348,13 +1406,26 @@ def _twin(self:Universe, path, durable=True):
     return Universe.new(path, self.name, self.seed, self.begun, self.id, self.calendar, durable)
 
 @patch
-def _append(self:Universe, es):
-    "Log entries written anew, without asking rules; raises where the chain does not hold"
+def _append(self:Universe, es, trusted=True):
+    "Log entries written anew; rules are asked of a stranger's; raises where the chain does not hold"
     for e in es:
-        v,p = View(self),e.proposal
-        for i,op in sorted(enumerate(p.ops), key=lambda o: _order.get(o[1]['op'], 9)): v.apply(op, i)
+        p = e.proposal
+        v = self._laid_out(p) if trusted else self._asked(p, f'entry {e.n}')
         self._write(v, p, e.body, e.origin)
         if self.head.hash!=e.hash: raise SpriteDXError(f'the log is broken at entry {e.n}: its hash does not follow from what it holds')
+
+@patch
+def _laid_out(self:Universe, p):
+    v = View(self)
+    for i,op in sorted(enumerate(p.ops), key=lambda o: _order.get(o[1]['op'], 9)): v.apply(op, i)
+    return v
+
+@patch
+def _asked(self:Universe, p, whose):
+    "The view of a proposal written elsewhere, where time may have gone further; raises `Refused`"
+    bad,v = check(self, p, {k: r for k,r in self.rules.items() if k!='backwards'})
+    if bad: raise Refused([Violation(b.rule, b.op, b.ids, f'{whose}: {b.message}') for b in bad])
+    return v
 
 @patch
 def replay(self:Universe,
@@ -1419,9 +1490,7 @@ def merge(self:Universe, other:Universe)->int: # entries added; raises `Refused`
         if bad := list(_overlaps(base, mine, theirs)): raise Refused(bad)
         for e in theirs:
             p = e.proposal
-            bad,v = check(self, p, {k: r for k,r in self.rules.items() if k!='backwards'})
-            if bad: raise Refused([Violation(b.rule, b.op, b.ids, f'entry {e.n} there: {b.message}') for b in bad])
-            self._write(v, p, e.body, e.origin)
+            self._write(self._asked(p, f'entry {e.n} there'), p, e.body, e.origin)
     return len(theirs)
 
 # %% ../nbs/44_universe.ipynb #0daa48e3
@@ -1436,7 +1505,9 @@ AUDIT = dict(
         UNION ALL SELECT 'mention', text||' '||entity FROM mention r WHERE NOT EXISTS (SELECT 1 FROM entity e WHERE e.u=r.u AND e.id=r.entity) OR NOT EXISTS (SELECT 1 FROM text t WHERE t.u=r.u AND t.subject=r.subject AND t.log=r.log AND t.id=r.text)
         UNION ALL SELECT 'log', subject FROM log r WHERE subject IS NOT NULL AND NOT EXISTS (SELECT 1 FROM entity e WHERE e.u=r.u AND e.id=r.subject AND e.status='named')""",
     names="SELECT skeleton, group_concat(entity) FROM alias WHERE kind!='short' GROUP BY u, skeleton HAVING count(*)>1 UNION ALL "
-          "SELECT name, id FROM entity e WHERE (SELECT count(*) FROM alias a WHERE a.u=e.u AND a.entity=e.id AND a.kind='name' AND a.alias=e.name)!=1",
+          "SELECT name, id FROM entity e WHERE (SELECT count(*) FROM alias a WHERE a.u=e.u AND a.entity=e.id AND a.kind='name' AND a.alias=e.name)!=1 UNION ALL "
+          "SELECT a.alias, b.entity FROM alias a JOIN alias b ON b.u=a.u AND b.skeleton=substr(a.skeleton, 4) AND b.entity!=a.entity AND b.kind!='short' WHERE a.kind='epithet' AND substr(a.alias, 1, 4)='the ' UNION ALL "
+          "SELECT a.alias, e.id FROM alias a JOIN entity e ON e.u=a.u AND e.id=a.entity WHERE a.kind='short' AND instr(' '||e.name||' ', ' '||a.alias||' ')=0",
     time="""SELECT 'entity', e.id FROM entity e JOIN universe w ON w.id=e.u WHERE e.start>w.now OR e.end>w.now OR e.end<e.start
         UNION ALL SELECT 'event', e.id FROM event e JOIN universe w ON w.id=e.u WHERE e.day>w.now
         UNION ALL SELECT 'relation', r.a||' '||r.b FROM relation r JOIN universe w ON w.id=r.u WHERE r.start>w.now OR r.end>w.now OR r.end<r.start
@@ -1472,9 +1543,10 @@ AUDIT = dict(
         OR v.kind='wedding' AND p.role='spouse' AND NOT EXISTS (SELECT 1 FROM relation r JOIN part q ON q.u=r.u AND q.entity=r.b AND q.day=v.day AND q.log=v.log AND q.event=v.id AND q.role='spouse'
           WHERE r.u=v.u AND r.a=p.entity AND r.kind='spouse' AND r.start=v.day)""",
     claims="""SELECT c.subject, c.predicate FROM claim c LEFT JOIN log l ON l.u=c.u AND l.n=c.log WHERE l.n IS NULL OR c.basis='observed' AND (l.subject IS NOT c.subject OR c.source!='sprite:'||l.key)
-        OR c.predicate IN ('age', 'years_old', 'birthday') UNION ALL
+        OR c.predicate IN ('age', 'years', 'years_old', 'birthday', 'lifespan') UNION ALL
+        SELECT c.subject, c.predicate FROM claim c JOIN entity e ON e.u=c.u AND e.id=c.subject WHERE c.start<e.start OR c.end<e.start OR c.start>e.end OR c.end>e.end UNION ALL
         SELECT x.subject, x.predicate FROM claim x JOIN claim y ON y.u=x.u AND y.subject=x.subject AND y.predicate=x.predicate AND (y.log, y.i)>(x.log, x.i) AND y.value!=x.value
-        WHERE x.predicate IN ('trade', 'temper', 'height', 'build', 'culture', 'species', 'sex') AND (x.end IS NULL OR y.start IS NULL OR y.start<x.end) AND (y.end IS NULL OR x.start IS NULL OR x.start<y.end)""",
+        WHERE x.predicate IN ('trade', 'temper', 'height', 'build', 'culture', 'species', 'sex', 'pronoun') AND (x.end IS NULL OR y.start IS NULL OR y.start<x.end) AND (y.end IS NULL OR x.start IS NULL OR x.start<y.end)""",
     mentions="""SELECT m.text, m.surface FROM mention m JOIN text t ON t.u=m.u AND t.subject=m.subject AND t.log=m.log AND t.id=m.text WHERE substr(t.body, m.at+1, length(m.entity)+length(m.surface)+5)!='[['||m.entity||'|'||m.surface||']]'
         OR NOT EXISTS (SELECT 1 FROM alias a WHERE a.u=m.u AND a.entity=m.entity AND (a.alias=m.surface OR substr(a.alias, 2)=substr(m.surface, 2) AND lower(substr(a.alias, 1, 1))=lower(substr(m.surface, 1, 1))))
         UNION ALL SELECT t.id, 'count' FROM text t LEFT JOIN (SELECT u, text, count(*) n FROM mention GROUP BY u, text) m ON m.u=t.u AND m.text=t.id

@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/writer.html.md"""
 
 # %% auto #0
 __all__ = ['COLOURS', 'NAMES', 'FAMILY', 'NEXT', 'LATEST', 'AGES', 'PRONOUNS', 'colour_name', 'Look', 'look', 'observed', 'tags',
-           'found', 'Happening', 'Life', 'propose', 'skeleton_of', 'stub_of', 'inscribe']
+           'found', 'Happening', 'Life', 'told_lately', 'propose', 'skeleton_of', 'stub_of', 'inscribe']
 
 # %% ../nbs/45_writer.ipynb #3db5e61d
 import re
@@ -128,14 +128,15 @@ def _bulk(mask, h, w):
 
 def _evenness(mask):
     "Best overlap with the mirror image when it may be moved by two pixels"
-    m = np.pad(mask, ((0, 0), (4, 4)))
-    w, f, n = m.shape[1], m[:, ::-1], 2*int(mask.sum())
-    both = max(int(np.count_nonzero(m[:, 2+s:w-2+s]&f[:, 2:w-2])) for s in (-2, -1, 0, 1, 2))
-    return both/(n-both)
+    m = np.zeros((mask.shape[0], mask.shape[1]+8), bool); m[:, 4:-4] = mask
+    a, b = (int.from_bytes(np.packbits(x).tobytes(), 'big') for x in (m, m[:, ::-1])) # one long number each, four blanks between rows
+    both = max((o&b).bit_count() for o in (a<<2, a<<1, a, a>>1, a>>2))
+    return both/(2*a.bit_count()-both)
 
 # %% ../nbs/45_writer.ipynb #d94494c1
-_hue = np.array([list(COLOURS).index(f) for f in FAMILY])
-_light = np.array([sum(c)/765 for _,_,c in _named])
+_hue = [list(COLOURS).index(f) for f in FAMILY]
+_light = [sum(c)/765 for _,_,c in _named]
+_own = [[i for i,f in enumerate(_hue) if f==k] for k in range(len(COLOURS))]
 _black = list(COLOURS).index('black')
 
 def _palette(c, ys, h):
@@ -143,28 +144,24 @@ def _palette(c, ys, h):
     name, light, chroma = _chart()
     idx = name[c]
     n = np.bincount(idx, minlength=len(NAMES))/len(c)
-    weight = np.bincount(idx, np.clip((light[c]-.1)/.6, .1, 1), len(NAMES))/len(c)
-    fam = np.bincount(_hue, weight)
-    def known(f):
-        "Name of a family's lighter half"
-        own = np.flatnonzero(_hue==f)
-        return int(own[(weight[own]*(.8+_light[own])).argmax()])
-    first, *rest = np.argsort(-fam, kind='stable').tolist()
+    weight = (np.bincount(idx, ((light[c]-.1)/.6).clip(.1, 1), len(NAMES))/len(c)).tolist()
+    vivid = (np.bincount(idx, chroma[c], len(NAMES))/np.maximum(n*len(c), 1)).tolist()
+    n, fam = n.tolist(), [sum(weight[i] for i in own) for own in _own]
+    known = lambda f: max(_own[f], key=lambda i: weight[i]*(.8+_light[i])) # a family's lighter half
+    first, *rest = sorted(range(len(fam)), key=lambda f: -fam[f])
     second = next((known(f) for f in rest if fam[f]>(.05 if f!=_black else .2)), None)
-    vivid = np.bincount(idx, chroma[c], len(NAMES))/np.maximum(n*len(c), 1)
-    taken = {first, None if second is None else int(_hue[second])}
-    odd = [i for i in range(len(NAMES)) if .004<n[i]<.12 and vivid[i]>.09 and _light[i]>.25 and int(_hue[i]) not in taken]
+    taken = {first, None if second is None else _hue[second]}
+    odd = [i for i in range(len(NAMES)) if .004<n[i]<.12 and vivid[i]>.09 and _light[i]>.25 and _hue[i] not in taken]
     accent = max(odd, key=lambda i: vivid[i]*n[i]**.3, default=None)
     at = float(ys[idx==accent].mean())/h if odd else 0
-    names = tuple((NAMES[i], round(float(n[i]), 3)) for i in np.argsort(-n, kind='stable')[:5].tolist() if n[i]>0)
+    names = tuple((NAMES[i], round(n[i], 3)) for i in sorted(range(len(n)), key=lambda i: -n[i])[:5] if n[i]>0)
     return names, NAMES[known(first)], *(None if i is None else NAMES[i] for i in (second, accent)), 'top' if at<.36 else 'middle' if at<.7 else 'bottom'
 
 def _glow(a, light, vivid):
     "Soft light around, or something bright and vivid in the dark"
     soft = (a<250)&(a>0)
     if soft.mean()>.06 and light[soft].mean()>.45: return 'soft'
-    ember = (light>.7)&(vivid>.12)
-    return 'ember' if light.mean()<.42 and .003<ember.mean()<.05 else None
+    return 'ember' if light.mean()<.42 and .003<((light>.7)&(vivid>.12)).mean()<.05 else None
 
 # %% ../nbs/45_writer.ipynb #3ebbabfb
 def look(
@@ -178,16 +175,17 @@ def look(
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     H, box = len(x), (slice(rows[0], rows[-1]+1), slice(cols[0], cols[-1]+1))
     _, light, vivid = _chart()
-    code, vis = (x[..., 0]>>3).astype(np.int32)<<10|(x[..., 1]>>3).astype(np.int32)<<5|x[..., 2]>>3, a>0
-    glow = _glow(a[vis], light[code[vis]], vivid[code[vis]])
+    code, vis = (x[..., :3]>>3).astype(np.int32)@np.array([1024, 32, 1], np.int32), a>0
+    seen = code[vis]
+    glow = _glow(a[vis], light[seen], vivid[seen])
     mask, code = mask[box], code[box]
-    h, w = mask.shape
+    body, (h, w) = code[mask], mask.shape
     left, right = _extent(mask[mask.any(1)])
     widths, l, r = (sorted(v[len(left)//5:].tolist()) for v in (right-left, left, right))
-    body, l, r = (v[len(v)//2] for v in (widths, l, r))
+    wide, l, r = (v[len(v)//2] for v in (widths, l, r))
     tops = _tips(np.where(mask.any(0), h-mask.argmax(0), 0).tolist(), h, w)
-    return Look(*_palette(code[mask], np.nonzero(mask)[0], h), round(float(light[code[mask]].mean()), 3), round(h/(body+1), 2), round(h/H, 2), round(_evenness(mask), 2),
-                sum(l-.12*body<=t<=r+.12*body for t in tops), _reach(left, right, w), _feet(mask, h, w), _bulk(mask, h, w), glow)
+    return Look(*_palette(body, np.nonzero(mask)[0], h), round(float(light[body].mean()), 3), round(h/(wide+1), 2), round(h/H, 2), round(_evenness(mask), 2),
+                sum(l-.12*wide<=t<=r+.12*wide for t in tops), _reach(left, right, w), _feet(mask, h, w), _bulk(mask, h, w), glow)
 
 # %% ../nbs/45_writer.ipynb #d8c64d50
 def observed(
@@ -288,12 +286,12 @@ class Life:
         attempt:int=0,
     ):
         self.u, self.d, self.cal, self.seen, self.tags = u, u.draft(key), u.calendar, seen, tags(seen)
-        seed = u.id, u.seed, key, u.head.hash, attempt
+        seed = u.id, u.seed, key, self.d.view.head.hash, attempt
         self.r, self.g = chance('life', *seed), rng('life', *seed)
         self.prompt, self.called, self.happened, self.met, self.cache = prompt, name, [], set(), {}
         self.year = self.cal.year_days
-        self.now = u.now+self.r.randint(0, 2)
-        if self.now>u.now: self.d.advance(self.now)
+        self.now = self.d.view.now+self.r.randint(0, 2)
+        if self.now>self.d.view.now: self.d.advance(self.now)
     def fact(self, id, predicate):
         "First value of a claim, new ones included"
         if (id, predicate) not in self.cache:
@@ -301,6 +299,10 @@ class Life:
             cs = [] if own else self.u.claims(id, predicate, 1)
             self.cache[id, predicate] = own[0]['value'] if own else cs[0].value if cs else None
         return self.cache[id, predicate]
+    def children_of(self, id):
+        "Relations, each from a birth on"
+        if ('child', id) not in self.cache: self.cache['child', id] = self.u.relations(id, 'child')
+        return self.cache['child', id]
     def one(self, id, kind, day=None):
         "Somebody's first neighbour of a kind"
         rs = self.u.relations(id, kind, day, 1)
@@ -316,6 +318,7 @@ def _begin(l:Life):
     l.d.subject = l.me
     l.folk = l.fact(l.clan.id, 'culture')
     if l.fact(l.me.id, 'culture') is None: l.d.claim(l.me, 'culture', l.folk)
+    l.met |= {r.b for p in l.parents for r in l.children_of(p.id)} # brothers and sisters are no acquaintances
 
 def _promote(l, stub):
     l.d.promote(stub.id)
@@ -331,9 +334,12 @@ def _arrive(l):
     anchor = l.u.sample('person', l.g, 1, l.now)
     l.anchor = anchor[0] if anchor else None
     l.clan = l.one(l.anchor.id, 'member') if l.anchor and l.r.random()<.6 else None
-    l.clan = l.clan or l.u.sample('group', l.g, 1, l.now)[0]
+    new = l.clan is None and l.r.random()<.5 and l.u.count('group')<6+l.u.count('person')/100 # a growing world needs more families
+    l.clan = l.clan or (None if new else l.u.sample('group', l.g, 1, l.now)[0])
     l.born = _birthplace(l)
     start = _birth(l)
+    if l.parents: l.clan = l.one(l.parents[0].id, 'member') or l.clan
+    l.clan = l.clan or _clan(l.d, l.r, l.fact(l.born.id, 'culture'), max(l.born.start, start-l.r.randint(10, 60)*l.year), l.born)
     l.me = l.d.person(_names(l), start)
     if ' ' in l.me.name: l.d.alias(l.me, l.me.name.split()[0])
     _family(l, start)
@@ -353,7 +359,7 @@ def _check_name(u, name):
 
 def _birthplace(l):
     "A settlement where someone of the family lives"
-    places = [l.one(l.anchor.id, 'home', l.now) if l.anchor else None, l.one(l.clan.id, 'seat', l.now)]
+    places = [l.one(l.anchor.id, 'home', l.now) if l.anchor else None, l.one(l.clan.id, 'seat', l.now) if l.clan else None]
     if l.r.random()<.5: places.reverse()
     return next((p for p in places if p), None) or l.u.sample('place', l.g, 1, l.now, lambda e: l.fact(e.id, 'sort') in SETTLED, 16)[0]
 
@@ -363,15 +369,19 @@ def _birth(l):
     floor = l.born.start
     if a and l.r.random()<.55 and a.start+27*y<l.now:
         day = a.start+l.r.randint(17*y, min(42*y, l.now-a.start-10*y))
-        if day>floor: l.parents = [a]; return day
+        if day>floor and _apart(l, a, day): l.parents = [a]; return day
     l.parents = []
     return max(floor, l.now-l.r.choice((l.r.randint(13*y, 30*y), l.r.randint(13*y, 62*y))))
+
+def _apart(l, parent, day):
+    "Is no child of theirs born within ten months?"
+    return all(abs(r.start-day)>300 for r in l.children_of(parent.id))
 
 def _family(l, start):
     "Parents who are there, or a new one who is only spoken of, or none"
     if l.parents:
         other = l.one(l.parents[0].id, 'spouse', start)
-        if other and l.years(other.start, start)>=17 and other.alive(start): l.parents.append(other)
+        if other and l.years(other.start, start)>=17 and other.alive(start) and _apart(l, other, start): l.parents.append(other)
     elif l.r.random()<.4 and start-l.born.start>2:
         day = start-l.r.randint(18*l.year, 38*l.year)
         l.parents = [_stub(l.d, l.r, l.fact(l.clan.id, 'culture'), l.clan, day, l.born)] if day>=l.born.start else []
@@ -537,6 +547,14 @@ def _trade(l:Life)->None:
     l.they = weighted(l.r, dict(she=9, he=9, they=3))
 
 # %% ../nbs/45_writer.ipynb #e29569fc
+def told_lately(
+    u:Universe,
+    n:int,      # entries in the log
+    k:int=10,   # lives
+)->str:
+    "The newest stories, which the next one shall not repeat"
+    return '\n'.join(b for b, in u.q('SELECT text.body FROM log JOIN text ON text.u=log.u AND text.subject=log.subject AND text.log=log.n WHERE log.u=? AND log.n>?', u.id, n-k))
+
 def _date(l, day, r):
     y, m, dom = l.cal.ymd(day)
     return r.choice((f'in {l.cal.months[m-1][0]} {y}', f'in {y}', f'on {l.cal.text(day)}', f'in the year {y}'))
@@ -587,9 +605,9 @@ def _rule(l, h):
 
 def _tell(l:Life)->str:
     "The story"
-    f, r, used = _facts(l), l.r, set()
+    f, r, used, lately = _facts(l), l.r, set(), told_lately(l.u, l.d.base)
     _ancestry(l, f)
-    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more}, r, used)
+    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more} if more else f, r, used, lately)
     first = [say('opening')]
     if l.trade.name not in first[0]: first.append(say('trade_is'))
     if l.waited: first.append(say('awaited' if 'C' in f else 'awaited_alone'))
@@ -654,14 +672,14 @@ def _new_thing(l, noun, day, place, maker):
     l.owner = x; l.past.append(('thing_owner', when, at, x))
 
 def _tell_thing(l:Life)->str:
-    s, d, r, used = l.seen, l.d, l.r, set()
+    s, d, r, used, lately = l.seen, l.d, l.r, set(), told_lately(l.u, l.d.base)
     home = (l.u.home(l.owner.id, l.now) if l.owner else None) or l.past[-1][2]
     f = dict(Name=d.mark(l.me), main=s.main, home=d.mark(home), their='its', they='it', them='it', **{'is': 'is'}, **{k: True for k in l.tags-{'feet4', 'float', 'head', 'topheavy'}})
     if s.second: f['second'] = s.second
     if s.accent: f |= dict(accent=s.accent, spot_of=dict(top='near the top', middle='at the middle', bottom='near the bottom')[s.spot])
     if l.owner: f['X_last'] = d.mark(l.owner)
     if l.past: f['at_last'] = d.mark(l.past[0][2])
-    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more}, r, used)
+    say = lambda rule, **more: PHRASES.say(f'#{rule}', {**f, **more} if more else f, r, used, lately)
     f |= dict(shape=say(f'shape_{s.build}'), coat=say('coat'))
     f['mark'] = say('mark') if PHRASES.can((('#', 'mark'),), f) else 'of no size to speak of'
     out, before = [say('thing_opening')], None
