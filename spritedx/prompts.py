@@ -32,7 +32,7 @@ class Request:
     what:str='still'        # one of `WHAT`
     subject:str=''          # the character in the user's own words
     reference:str=''        # a picture to start from: a path, or 'still': the one made for the same subject and seed
-    source:str=''           # the file, of what was made elsewhere
+    source:str=''           # the file and its hash, of what was made elsewhere; they alone decide
 
     def __post_init__(self):
         if self.what not in WHAT: raise SpriteDXError(f'what={self.what!r} is unknown; use {", ".join(WHAT)}')
@@ -44,7 +44,7 @@ class Request:
         by:dict, # what the generator says of itself, see `Generator.describe`
     )->str:
         "16 hex digits"
-        text = json.dumps([asdict(self), by], sort_keys=True, default=str)
+        text = json.dumps([self.source or asdict(self), by], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 # %% ../nbs/08_prompts.ipynb #26e7d336
