@@ -126,8 +126,9 @@ class Http:
     def _once(self, url, data, kind):
         r = urllib.request.Request(url, data, {'User-Agent': 'spritedx', 'Accept': '*/*', **({'Content-Type': kind} if data is not None else {})})
         for k,v in self.headers(url).items(): r.add_unredirected_header(k, v) # a redirect may lead anywhere
-        with urllib.request.urlopen(r, timeout=self.timeout) as a: b = a.read(MOST+1)
+        with urllib.request.urlopen(r, timeout=self.timeout) as a: b,lack = a.read(MOST+1),a.length
         if len(b)>MOST: raise SpriteDXError(f'{self.host} sends more than {MOST>>20} MB; ask for something smaller')
+        if lack: raise http.client.IncompleteRead(b, lack) # reading at most so much does not say it
         return b
 
     def _status(self, e, i):
