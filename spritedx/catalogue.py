@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/catalogue.html.md"""
 
 # %% auto #0
 __all__ = ['COLUMNS', 'encode', 'decode', 'pixel_id', 'split_of', 'count_colours', 'as_row', 'table', 'scan_packs', 'scan_mattes',
-           'cells_of', 'group_of', 'animation_of', 'read_sheet', 'scan_folder', 'pack', 'Pack']
+           'read_catalogue', 'cells_of', 'group_of', 'animation_of', 'read_sheet', 'scan_folder', 'pack', 'Pack']
 
 # %% ../nbs/14_catalogue.ipynb #4edb1f2a
 import hashlib, json, re, warnings
@@ -114,6 +114,13 @@ def scan_mattes(
 )->'pl.DataFrame': # id, source, licence, split, width, height, webp
     "Illustrations with true soft alpha; `decode` reads their rows too"
     return _read_pack(root, 'mattes.parquet', ('id', 'split', 'webp'))
+
+def read_catalogue(
+    path:Path, # .parquet with the columns of `COLUMNS`, as `spritedx label` writes it
+)->'pl.DataFrame':
+    "A catalogue from a file of one's own"
+    if not Path(path).is_file(): raise SpriteDXError(f'no catalogue {path}; spritedx label writes one')
+    return _read_pack(Path(path).parent, Path(path).name, COLUMNS).select(list(COLUMNS))
 
 # %% ../nbs/14_catalogue.ipynb #4221fdc2
 def _json_cells(f, size):

@@ -98,6 +98,8 @@ def _train_args(p):
     p.add_argument('--recipe', help='ac, flow: a named plan (default: first for ac, flow for flow)')
     p.add_argument('--pools', metavar='FOLDER', help='ac, flow: packs and pools that runs share (default: the folder of the run)')
     p.add_argument('--seed', type=int, metavar='N', help='instead of the plan\'s')
+    p.add_argument('--extra', metavar='FILE.parquet', help='ac, flow: a catalogue to learn from as well, such as spritedx label writes')
+    p.add_argument('--extra-share', type=float, default=.1, metavar='SHARE', help='how much of what is seen is from it (default: %(default)s)')
     p.add_argument('--epochs', type=int, help='instead of the plan\'s')
     p.add_argument('--workers', type=int, default=2, help='processes that prepare pictures (default: %(default)s)')
     _finetune_args(p.add_argument_group('birefnet').add_argument)
@@ -106,7 +108,7 @@ def _train(a):
     out = a.out or f'runs/{a.model}'
     if a.model=='birefnet': return _finetune(a, out)
     from spritedx.recipes import run_recipe
-    print(run_recipe(a.recipe or dict(ac='first', flow='flow')[a.model], out, a.epochs, a.workers, seed=a.seed, pools=a.pools, model=a.model))
+    print(run_recipe(a.recipe or dict(ac='first', flow='flow')[a.model], out, a.epochs, a.workers, seed=a.seed, pools=a.pools, model=a.model, extra=a.extra, share=a.extra_share))
     return 0
 
 # %% ../nbs/51_cli.ipynb #4364eeaa
@@ -292,10 +294,52 @@ def _exported(a):
     flow = a.model=='flow'
     return network(a.weights, 'flow' if flow else 'ac', a.steps)[0],w or weights_path(None, a.model or 'ac')
 
+
+def _generate_args(p):
+    arg = p.add_argument
+    arg('subjects', nargs='*', metavar='CHARACTER', help='in words, such as "a knight with a red cape"')
+    arg('-o', '--out', default='examples', help='folder; what is in it is not made again (default: %(default)s)')
+    arg('--with', dest='how', default='offline', choices=['offline', 'openai', 'replicate', 'comfyui', 'diffusers', 'folder'],
+        help='offline: drawn and damaged here, with truth; openai: an images endpoint; replicate: predictions; comfyui: a server; diffusers: a local pipeline; folder: files made elsewhere (default: %(default)s)')
+    arg('--prompts', metavar='FILE', help='a text file with a character a line')
+    arg('--what', default='still', metavar='WHAT', help='of still, sheet, greet, idle, run and clip (all three), with commas between (default: %(default)s)')
+    arg('-n', type=int, default=1, help='variants of each (default: %(default)s)'); arg('--seed', type=int, default=0, help='of the first (default: %(default)s)')
+    arg('--size', type=int, default=1024, help='side of a still, px (default: %(default)s)'); arg('--clip-size', type=int, default=640, help='side of a clip, px (default: %(default)s)')
+    arg('--seconds', type=float, default=5., help='of a clip (default: %(default)s)'); arg('--fps', type=float, default=24., help='of a clip (default: %(default)s)')
+    arg('--key', metavar='COLOUR', help='background, a name or a hex code (default: away from the colours asked for)')
+    arg('--words', metavar='TEMPLATE', help='a prompt of your own, with {subject}, {key} and {hex}'); arg('--reference', metavar='FILE', help='a picture to start from')
+    arg('--model', help='openai, replicate: its name; diffusers: hub id or folder'); arg('--url', help='of the server (default: of the service, or ComfyUI on this machine)')
+    arg('--template', metavar='FILE.json', help="a ComfyUI workflow in the API format, or a model's inputs, with slots such as {prompt}, {seed}, {width}, {reference}")
+    arg('--lora', metavar='FILE', help='diffusers: a .safetensors file'); arg('--steps', type=int); arg('--guidance', type=float); arg('--strength', type=float, help='diffusers: how far from a reference, 0 to 1')
+    arg('--revision', help='diffusers: of the model'); arg('--device', help='diffusers (default: a GPU if there is one)')
+    arg('--from', dest='inbox', metavar='FOLDER', help='folder: where files are saved'); arg('--watch', type=float, metavar='S', help='folder: go on until nothing new has come for so many seconds')
+    arg('--price', type=float, help='what an example costs, where the server does not tell'); arg('--licence', help="of the results, for the rows")
+    arg('--max-images', type=int, metavar='N', help='make so many at most in this run'); arg('--max-cost', type=float, metavar='X', help='spend so much at most in this run')
+    arg('--patience', type=float, metavar='S', help='wait so long for an order; the same command fetches it later'); arg('--dry-run', action='store_true', help='only say what would be asked for')
+
+def _generate(a):
+    from spritedx.generate import run_generate
+    return run_generate(say=print, complain=_complain, **{k: v for k,v in vars(a).items() if k!='command'})
+
+def _label_args(p):
+    p.add_argument('folder', help='examples that spritedx generate made')
+    p.add_argument('-o', '--out', help='folder for labels (default: labels, in that of the examples)')
+    p.add_argument('--min-confidence', type=float, default=.8, metavar='C', help='0 to 1 (default: %(default)s)')
+    p.add_argument('--weights', help='weights of the network (default: the ones that ship)')
+
+def _label(a):
+    from spritedx.generate import label
+    from spritedx.pipeline import Options
+    l = label(a.folder, a.out, a.min_confidence, Options(weights=a.weights), _complain)
+    print(l.summary())
+    return 1 if l.failed else 0
+
 COMMANDS = dict(clean=('clean sprites out of pictures, clips and videos', _clean_args, _clean),
                 clip=('make a sheet or animation of a film: shots, loops, rate', _clip_args, _clip),
                 demo=('draw, damage and clean a character, to see that all of it works', _demo_args, _demo),
                 matte=('cut out at full size, nothing else changed', _matte_args, _matte),
+                generate=('make more examples with image and video models, or without', _generate_args, _generate),
+                label=('clean generated examples to labels that training can read', _label_args, _label),
                 train=('train a network', _train_args, _train),
                 export=('write a network as an ONNX graph, for programs without torch', _export_args, _export),
                 bench=('measure how good a set of weights is, on fixed cases', _bench_args, _bench),

@@ -322,14 +322,14 @@ _scenes = dict(gradient=_gradient_bg, weave=_weave_bg, drawn=_drawn_bg, photo=_p
 
 def backdrop(
     h:int, w:int,      # size, px
-    kind:str,          # a name in `KEYS`, 'any' (a random colour), gradient, weave, drawn, photo, fractal, shapes, cells, tiles, tinted, landscape or room
+    kind:str,          # a name in `KEYS`, a hex code, 'any' (a random colour), gradient, weave, drawn, photo, fractal, shapes, cells, tiles, tinted, landscape or room
     g:np.random.Generator,
     drift:float=0.,    # how far a key strays, in [0, 1]: an offset and a slow vignette
     photos:str='train',# which photographs
 )->np.ndarray: # (h, w, 3) uint8
     "A background"
     if kind in _scenes: return np.clip(_scenes[kind](h, w, g, photos), 0, 255).astype(np.uint8)
-    c = np.asarray(KEYS[kind] if kind in KEYS else g.integers(0, 256, 3), np.float32)
+    c = np.asarray(KEYS[kind] if kind in KEYS else tuple(bytes.fromhex(kind)) if len(kind)==6 and set(kind)<=set('0123456789abcdef') else g.integers(0, 256, 3), np.float32)
     if not drift: return np.broadcast_to(c.astype(np.uint8), (h, w, 3))
     c = c+g.normal(0, 128*drift, 3)
     return np.clip(_field(h, w, 3, c, c+g.normal(0, 128*drift, 3), g), 0, 255).astype(np.uint8)

@@ -32,6 +32,7 @@ class Request:
     what:str='still'        # one of `WHAT`
     subject:str=''          # the character in the user's own words
     reference:str=''        # a picture to start from: a path, or 'still': the one made for the same subject and seed
+    source:str=''           # the file and its hash, of what was made elsewhere; they alone decide
 
     def __post_init__(self):
         if self.what not in WHAT: raise SpriteDXError(f'what={self.what!r} is unknown; use {", ".join(WHAT)}')
@@ -43,14 +44,14 @@ class Request:
         by:dict, # what the generator says of itself, see `Generator.describe`
     )->str:
         "16 hex digits"
-        text = json.dumps([asdict(self), by], sort_keys=True, default=str)
+        text = json.dumps([self.source or asdict(self), by], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 # %% ../nbs/08_prompts.ipynb #26e7d336
 @dataclass
 class Made:
     "What a generator gave"
-    data:bytes=None             # a file as it came, with `suffix`
+    data:bytes=None             # a file as it came, with `suffix`, or a list of pictures that make a clip
     suffix:str='.png'
     frames:list=None            # or (H, W, 3 or 4) uint8 pictures
     fps:float=None              # of a clip that came as pictures
@@ -71,7 +72,7 @@ class Generator(Protocol):
         "What decides its results beside the request: model, version, settings; nothing secret"
     def make(self,
         q:Request,
-        reference:np.ndarray|None, # (H, W, 4) uint8
+        reference:bytes|None,      # a PNG
         ticket:dict|None,          # what an earlier attempt left
         keep:Callable,             # called with a ticket once there is one
     )->Made|None:                  # None: not there yet, come again
@@ -129,9 +130,10 @@ def prompt_for(
     what:str='still',
     key:str=None,  # name in `KEY_COLOURS` or hex (default: chosen)
     template:str=None, # instead of ours; {subject}, {key} and {hex} are filled in
+    also:list=(),  # colours of a reference, hex
 )->tuple:          # prompt, hex of the key
     "A prompt"
-    key = (key or choose_key(subject)).lstrip('#').lower()
+    key = (key or choose_key(subject, also)).lstrip('#').lower()
     if key not in KEY_COLOURS and not re.fullmatch('[0-9a-f]{6}', key): raise SpriteDXError(f'key {key!r} is no colour; use {", ".join(KEY_COLOURS)} or a hex code such as ff00ff')
     hex = KEY_COLOURS.get(key, key)
     name = next((n for n,h in KEY_COLOURS.items() if h==hex), '')
@@ -151,10 +153,11 @@ def plan(
     key:str=None,           # default: chosen for each character
     template:str=None,
     reference:str='',       # a picture to start from
+    also:list=(),           # its colours, hex
 )->list:                    # of `Request`
     "Everything to be made, stills first"
     def ask(s, w, i):
-        p,hex = prompt_for(s, w, key, template)
+        p,hex = prompt_for(s, w, key, template, also)
         clip = w not in ('still', 'sheet')
         return Request(p, seed+i, (clip_size,)*2 if clip else (size,)*2, max(2, round(seconds*fps)) if clip else 1, fps, NEGATIVE, hex, w, s,
             reference or ('still' if clip and 'still' in what else ''))
