@@ -473,6 +473,7 @@ class Review(View):
     index = T.Int(0).tag(sync=True)
     verdicts = T.Dict(help='name: accepted or rejected').tag(sync=True)
     pictures = T.Dict().tag(sync=True)
+    shown = T.Unicode('', help='name of the pair in `pictures`').tag(sync=True)
     said = T.Unicode('').tag(sync=True)
     height = T.Int(420).tag(sync=True)
 
@@ -495,7 +496,7 @@ class Review(View):
     def _load(self):
         if not self.pairs: return
         name,given,result = self.pairs[self.index]
-        self.pictures = pictures_of(given, self.edited.get(name, result))[0]
+        with self.hold_sync(): self.pictures,self.shown = pictures_of(given, self.edited.get(name, result))[0],name
 
     def _heard(self, c, buffers):
         try: self.judge(c['name'], c['verdict'], np.frombuffer(buffers[0], np.uint8).reshape(c['h'], c['w'], 4), c['changed'])
@@ -573,7 +574,7 @@ class UniverseBrowser(View):
     card = T.Dict(help='the page: blocks, graph, picture').tag(sync=True)
 
     def __init__(self, u, pictures, who, **kw):
-        self.u,self.pictures = u,pictures
+        self.u,self.pictures,self.name = u,pictures,u.name # a repr may be asked for from a thread that may not ask the database
         super().__init__(kinds=['person', 'place', 'thing', 'group'], who=who, **kw)
         self._find(); self._open()
         self.observe(lambda _: self._find(), ['query', 'kind'])
@@ -604,7 +605,7 @@ class UniverseBrowser(View):
         return dict(nodes=[dict(id=i, name=d['entity'].name, kind=d['entity'].kind, x=float(at[i][0]), y=float(at[i][1])) for i,d in g.nodes(data=True)],
             edges=[dict(a=a, b=b, kind=d['kind'].replace('_', ' '), past=d['end'] is not None) for a,b,d in g.edges(data=True)])
 
-    def __repr__(self): return f'UniverseBrowser({self.u.name}, {self.u.entity(self.who).name if self.who else "nobody"})'
+    def __repr__(self): return f"UniverseBrowser({self.name}, {self.card['blocks'][0]['text'] if self.card else 'nobody'})"
 
 def universe_browser(
     u,             # `Universe`, or a path to one

@@ -132,7 +132,7 @@ function renderCompare({ model, el, extra }) {
       told.append(make('span', { class: 'sdx-pixel' }, make('i', { style: p && p[3] ? `background:rgba(${p[0]},${p[1]},${p[2]},${p[3] / 255})` : '' }), `${n} ${p ? `${hex(p[0], p[1], p[2])} rgba(${p.join(', ')})` : 'outside'}`))
     }
     const d = difference(at[get('left')], at[get('right')])
-    told.append(make('span', { class: 'sdx-delta' }, d === null ? 'ΔE –' : d >= 100 ? 'only in one' : `ΔE ${d.toFixed(2)}`))
+    told.append(make('span', { class: 'sdx-delta' }, d === null ? 'ΔE –' : d === Infinity ? 'only in one' : `ΔE ${d.toFixed(2)}`))
   }
 
   // -- pointer: the split where it is near or where nothing can be panned, else the picture; two fingers zoom

@@ -43,7 +43,9 @@ function renderGallery({ model, el }) {
     const all = order(), shown = all.slice(page * PER_PAGE, (page + 1) * PER_PAGE)
     metric.value = get('metric'); turn.textContent = worst ? 'worst first' : 'best first'
     where.textContent = all.length ? `${page * PER_PAGE + 1}–${page * PER_PAGE + shown.length} of ${all.length}` : 'none'
+    const here = grid.contains(document.activeElement) && document.activeElement.dataset.case
     grid.replaceChildren(...shown.map(card))
+    if (here) (grid.querySelector(`[data-case="${here}"]`) || grid.firstChild)?.focus({ preventScroll: true }) // keys go on where they were
     const lack = shown.filter(i => !made.has(i))
     if (lack.length) save({ want: lack })
   }
@@ -64,9 +66,9 @@ function renderGallery({ model, el }) {
     const end = renderCompare({ model, el: box })
     undo = () => { end(); undo = null; below.replaceChildren() }
   }
-  const next = by => { const all = order(), k = all.indexOf(get('opened')), i = all[clamp(k + by, 0, all.length - 1)]; page = Math.floor(all.indexOf(i) / PER_PAGE); draw(); open(i) }
+  const next = by => { const all = order(), k = all.indexOf(get('opened')), i = all[clamp(k + by, 0, all.length - 1)]; page = Math.floor(all.indexOf(i) / PER_PAGE); draw(); open(i); grid.querySelector(`[data-case="${i}"]`)?.focus({ preventScroll: true }) }
   const hop = by => { const cs = [...grid.children], k = cs.indexOf(document.activeElement.closest('.sdx-card')); if (cs.length) cs[clamp(k + by, 0, cs.length - 1)].focus() }
-  onKeys(root, { o: () => turn.click(), PageUp: () => step(-1), PageDown: () => step(1), n: () => next(1), p: () => next(-1), Escape: () => { if (undo) undo(); save({ opened: -1 }); draw(); hop(1) },
+  onKeys(root, { o: () => turn.click(), PageUp: () => step(-1), PageDown: () => step(1), n: () => next(1), p: () => next(-1), Escape: () => { const i = get('opened'); if (undo) undo(); save({ opened: -1 }); draw(); (grid.querySelector(`[data-case="${i}"]`) || grid.firstChild)?.focus() },
     ArrowRight: () => hop(1), ArrowLeft: () => hop(-1), ArrowDown: () => hop(Math.max(1, Math.floor(grid.clientWidth / 198))), ArrowUp: () => hop(-Math.max(1, Math.floor(grid.clientWidth / 198))) }, signal)
 
   const message = (content, buffers) => {

@@ -6,7 +6,7 @@ const PALETTE_HELP = [['arrows', 'next colour'], ['space', 'select it, or not'],
 function renderPalette({ model, el }) {
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 40), get = k => model.get(k)
   const root = rootOf(el, 'palette')
-  let base = null, index = null, colors = get('colors'), now = get('now'), to = get('to'), locked = get('locked'), focus = 0, original = false, past = [], gone = false, shown = null
+  let base = null, index = null, colors = get('colors'), now = get('now'), to = get('to'), locked = get('locked'), focus = 0, original = false, past = [], gone = false, shown = null, own = false
   const selected = new Set(), swatches = make('div', { class: 'sdx-swatches', role: 'group', 'aria-label': 'Colours' }), told = make('div', { class: 'sdx-told', 'aria-live': 'polite' })
   const stage = new Stage({ height: get('height'), label: 'Sprite in the palette being edited', signal, bounds: () => base ? base.place : [0, 0, 0, 0], paint: pane => { if (base) stage.layer(pane, original ? base : shown, 0) } })
   const help = helpBox(PALETTE_HELP), picker = make('input', { type: 'color', 'aria-label': 'New colour', onchange: () => replace(picker.value) })
@@ -19,7 +19,7 @@ function renderPalette({ model, el }) {
     make('div', { class: 'sdx-two' }, make('div', { class: 'sdx-screen' }, stage.canvas), make('div', {}, swatches, told)))
 
   function keep() { past.push(JSON.stringify([now, to, locked])); if (past.length > 200) past.shift() }
-  function commit() { save({ now: [...now], to: [...to], locked: [...locked] }); draw() }
+  function commit() { const all = { now: [...now], to: [...to], locked: [...locked] }; own = true; save(all); own = false; draw() }
   function undo() { if (past.length) { [now, to, locked] = JSON.parse(past.pop()); selected.clear(); commit() } }
   function merge() {
     const target = focus, from = [...selected].filter(i => i !== target && to[i] === i)
@@ -50,8 +50,10 @@ function renderPalette({ model, el }) {
     selected.clear(); commit()
   }
   function weights() { const n = colors.map(() => 0); get('counts').forEach((c, i) => { n[root_of(i)] += c }); return n }
-  function move(by) { const a = alive(); focus = a[clamp(a.indexOf(focus) + by, 0, a.length - 1)]; draw(); swatches.querySelector(`[data-i="${focus}"]`)?.focus() }
-  function pick(i, only) { focus = i; if (!only) selected.has(i) ? selected.delete(i) : selected.add(i); draw(); swatches.querySelector(`[data-i="${i}"]`)?.focus() }
+  function move(by) { const a = alive(); focus = a[clamp(a.indexOf(focus) + by, 0, a.length - 1)]; draw(); boxes[focus].focus() }
+  function pick(i, only) { focus = i; if (!only) selected.has(i) ? selected.delete(i) : selected.add(i); draw(); boxes[i].focus() }
+  const boxes = colors.map((_, i) => make('button', { class: 'sdx-swatch', type: 'button', role: 'checkbox', 'data-i': String(i), onclick: e => pick(i, !(e.shiftKey || e.ctrlKey || e.metaKey)) }))
+  swatches.append(...boxes)
   function recolour() {
     if (!base) return
     const d = base.frames[0].data, out = new Uint8ClampedArray(d), table = colors.map((_, i) => unhex(now[root_of(i)]))
@@ -62,8 +64,12 @@ function renderPalette({ model, el }) {
     if (gone) return
     const n = weights(), a = alive()
     if (!a.includes(focus)) focus = root_of(focus)
-    swatches.replaceChildren(...a.map(i => make('button', { class: 'sdx-swatch', type: 'button', role: 'checkbox', 'aria-checked': String(selected.has(i)), 'data-i': String(i), 'data-locked': String(locked[i]), tabIndex: i === focus ? 0 : -1,
-      'aria-label': `${now[i]}, ${n[i]} pixels${locked[i] ? ', locked' : ''}`, title: `${now[i]} · ${n[i]} px`, style: `background:${now[i]}${i === focus ? ';outline:2px solid currentColor;outline-offset:1px' : ''}`, onclick: e => pick(i, !(e.shiftKey || e.ctrlKey || e.metaKey)) })))
+    boxes.forEach((b, i) => { // the same elements all the time, so that the focus stays
+      b.hidden = to[i] !== i; b.tabIndex = i === focus ? 0 : -1
+      b.dataset.locked = locked[i]; b.setAttribute('aria-checked', String(selected.has(i)))
+      b.title = `${now[i]} · ${n[i]} px`; b.setAttribute('aria-label', `${now[i]}, ${n[i]} pixels${locked[i] ? ', locked' : ''}`)
+      b.style.cssText = `background:${now[i]}${i === focus ? ';outline:2px solid currentColor;outline-offset:1px' : ''}`
+    })
     few.max = colors.length; few.value = a.length; picker.value = now[focus]
     told.textContent = `${a.length} colours · ${now[focus]} on ${n[focus]} px`
     recolour(); stage.draw()
@@ -89,7 +95,7 @@ function renderPalette({ model, el }) {
     for (let p = 0; p < index.length; p++) index[p] = d[p * 4 + 3] ? at.get(hex(d[p * 4], d[p * 4 + 1], d[p * 4 + 2])) : -1
     root.dataset.ready = 'true'; draw(); stage.now()
   }
-  watch(model, ['now', 'to', 'locked'], () => { now = [...get('now')]; to = [...get('to')]; locked = [...get('locked')]; draw() }, signal)
+  watch(model, ['now', 'to', 'locked'], () => { if (own) return; now = [...get('now')]; to = [...get('to')]; locked = [...get('locked')]; draw() }, signal)
   load()
   return () => { gone = true; life.abort(); el.replaceChildren() }
 }

@@ -85,12 +85,12 @@ function deltaE(p, q) {
 
 const RIGHT = 2.3 // largest difference that no eye sees, as spritedx.metrics.RIGHT
 const solid = p => p && p[3] > 127
-// null: opaque in neither; 100: opaque in one only
-const difference = (p, q) => solid(p) && solid(q) ? deltaE(p, q) : solid(p) || solid(q) ? 100 : null
+// null: opaque in neither; Infinity: opaque in one only
+const difference = (p, q) => solid(p) && solid(q) ? deltaE(p, q) : solid(p) || solid(q) ? Infinity : null
 
 const RAMP = [[0, [20, 22, 34]], [RIGHT, [46, 84, 120]], [5, [40, 150, 130]], [10, [240, 200, 60]], [20, [230, 70, 50]]]
 function heatColour(d) {
-  if (d >= 100) return [255, 0, 255]
+  if (d === Infinity) return [255, 0, 255]
   for (let i = 1; i < RAMP.length; i++) if (d <= RAMP[i][0]) {
     const [a, p] = RAMP[i - 1], [b, q] = RAMP[i], t = (d - a) / (b - a)
     return p.map((v, k) => Math.round(v + (q[k] - v) * t))

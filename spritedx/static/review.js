@@ -97,10 +97,10 @@ function renderReview({ model, el }) {
     if (gone) return
     given = ps.before; work = ps.after; past = []; future = []; cursor = null; stage.cam = null
     if (work) { data = work.frames[0].data.slice(); first = data.slice() }
-    root.dataset.ready = work ? get('names')[get('index')] : 'none'
+    root.dataset.ready = work ? get('shown') : 'none'
     bar(); stage.now()
   }
-  watch(model, ['pictures'], load, signal)
+  watch(model, ['pictures', 'shown'], load, signal)
   watch(model, ['verdicts', 'index', 'names'], bar, signal)
   watch(model, ['said'], () => { told.textContent = get('said') }, signal)
   load(); bar()
