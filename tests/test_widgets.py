@@ -166,6 +166,7 @@ def test_compare_zooms_and_pans(lab):
     screen.click(position=dict(x=30, y=30)); lab.keyboard.press('0')
     settled(lab, 'c.camera', [])
     for _ in range(3): lab.keyboard.press('+')
+    settled(lab, 'len(c.camera)', 3); lab.wait_for_timeout(200)
     fit = float(c.locator('.sdx-zoom').inner_text().split()[0])
     x,y,z = json.loads(ask(lab, 'c.camera')); assert round(z*100)==round(fit)
     drag(lab, screen, (.1, .5), (.1, .3))

@@ -6,7 +6,7 @@ const PALETTE_HELP = [['arrows', 'next colour'], ['space', 'select it, or not'],
 function renderPalette({ model, el }) {
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 40), get = k => model.get(k)
   const root = rootOf(el, 'palette')
-  let base = null, index = null, colors = get('colors'), now = get('now'), to = get('to'), locked = get('locked'), focus = 0, original = false, past = [], gone = false, shown = null, own = false
+  let base = null, index = null, colors = get('colors'), now = [...get('now')], to = [...get('to')], locked = [...get('locked')], focus = 0, original = false, past = [], gone = false, shown = null, own = false
   const selected = new Set(), swatches = make('div', { class: 'sdx-swatches', role: 'group', 'aria-label': 'Colours' }), told = make('div', { class: 'sdx-told', 'aria-live': 'polite' })
   const stage = new Stage({ height: get('height'), label: 'Sprite in the palette being edited', signal, bounds: () => base ? base.place : [0, 0, 0, 0], paint: pane => { if (base) stage.layer(pane, original ? base : shown, 0) } })
   const help = helpBox(PALETTE_HELP), picker = make('input', { type: 'color', 'aria-label': 'New colour', onchange: () => replace(picker.value) })
