@@ -319,7 +319,7 @@ def test_universe_is_walked(lab):
     link = b.locator('.sdx-page .sdx-link').first; name,id = link.inner_text(),link.get_attribute('data-id')
     link.click(); settled(lab, 'b.who', id)
     b.locator('h3', has_text=name).wait_for()
-    b.get_by_label('Back').click(); settled(lab, 'b.who==hero', True)
+    b.get_by_label('Back').click(); settled(lab, 'b.who==hero', True); lab.wait_for_timeout(500)
     b.get_by_label('Search').fill(name[:4]); settled(lab, 'b.query', name[:4])
     b.locator(f'.sdx-list button[data-id="{id}"]').wait_for()
     lab.keyboard.press('Enter'); lab.wait_for_timeout(300)
