@@ -11,6 +11,7 @@ __all__ = ['KNOBS', 'squeeze', 'unsqueeze', 'frames_of', 'line_up', 'View', 'pic
 
 # %% ../nbs/50_widgets.ipynb #f89a2568
 import base64, hashlib, json, re, zlib
+from importlib.resources import files
 from pathlib import Path
 import anywidget, numpy as np
 import traitlets as T
@@ -87,7 +88,7 @@ def line_up(
     return tuple(float(v) for v in best[1])
 
 # %% ../nbs/50_widgets.ipynb #c01a596a
-_static = (Path(__file__).parent if '__file__' in globals() else Path('../spritedx').resolve())/'static'
+_static = Path(str(files('spritedx')))/'static'
 
 def _source(*names): return '\n'.join((_static/n).read_text(encoding='utf8') for n in ('pixels.js', *names))
 def _esm(view, *names): return _source(*names)+f'\nexport default {{ render: {view} }}\n'
