@@ -581,6 +581,10 @@ class UniverseBrowser(View):
         self.observe(lambda _: self._find(), ['query', 'kind'])
         self.observe(lambda _: self._open(), 'who')
 
+    def set_state(self, state):
+        "What Python alone decides is not taken from a view, which may send what it had before"
+        super().set_state({k: v for k,v in state.items() if k not in ('hits', 'card')})
+
     def _find(self, limit=40):
         from spritedx.codex import beginning
         ks = [self.kind] if self.kind else self.kinds
