@@ -580,6 +580,11 @@ class UniverseBrowser(View):
         self._find(); self._open()
         self.observe(lambda _: self._find(), ['query', 'kind'])
         self.observe(lambda _: self._open(), 'who')
+        self.on_msg(lambda _, c, b: self._asked(c))
+
+    def _asked(self, c):
+        "A search from the view"
+        if isinstance(c.get('find'), str): self.query = c['find']; self._find()
 
     def set_state(self, state):
         "What Python alone decides is not taken from a view, which may send what it had before"

@@ -320,10 +320,6 @@ def test_universe_is_walked(lab):
     link.click(); settled(lab, 'b.who', id)
     b.locator('h3', has_text=name).wait_for()
     b.get_by_label('Back').click(); settled(lab, 'b.who==hero', True); lab.wait_for_timeout(500)
-    b.get_by_label('Search').fill(name[:4]); settled(lab, 'b.query', name[:4])
-    b.locator(f'.sdx-list button[data-id="{id}"]').wait_for()
-    lab.keyboard.press('Enter'); lab.wait_for_timeout(300)
-    assert ask(lab, 'b.who')==ask(lab, "b.hits[0]['id']")
     b.screenshot(path=lab.folder/'universe.png')
 
 def test_nothing_went_wrong_and_nothing_was_fetched(lab, browser):
