@@ -28,6 +28,7 @@ def picture(data, name, pictures):
 def output(o, name, pictures):
     "One output of a code cell: its richest form that Markdown can show"
     d = o.get('data', {})
+    if 'sdx-alone' in ''.join(d.get('text/html', '')): return '' # a view is for the site
     if 'image/png' in d: return picture(d['image/png'], name, pictures)
     if 'text/markdown' in d: return ''.join(d['text/markdown'])
     text = ''.join(o.get('text', d.get('text/plain', ''))).rstrip()

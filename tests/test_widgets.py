@@ -1,0 +1,360 @@
+"The widgets in a real JupyterLab in headless Chromium, by pointer and by key, and on a page without a kernel or a network"
+import contextlib, json, os, re, shutil, socket, subprocess, sys, time, urllib.request
+from pathlib import Path
+import numpy as np, polars as pl, pytest
+from PIL import Image
+from spritedx.catalogue import decode, scan_packs
+from spritedx.metrics import delta_e
+from spritedx.sources import make_sprite
+
+root = Path(__file__).resolve().parent.parent
+chromium = next((o for n in ('chromium', 'chromium-browser', 'google-chrome') if (o := shutil.which(n))), None)
+if chromium is None: pytest.skip('no Chromium here: apt-get install chromium', allow_module_level=True)
+playwright = pytest.importorskip('playwright.sync_api', reason='Playwright is not installed: pip install -e .[dev]')
+args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    "One browser; what it asks of any other machine is noted and refused"
+    with playwright.sync_playwright() as p:
+        c = p.chromium.launch_persistent_context(tmp_path_factory.mktemp('profile'), executable_path=chromium, headless=True, args=args, viewport=dict(width=1200, height=900))
+        c.set_default_timeout(20_000)
+        c.asked = []
+        def gate(route):
+            host = re.match(r'\w+://([^/:]*)', route.request.url)
+            if not host or host[1] in ('', 'localhost') or route.request.url.startswith(('data:', 'blob:')): return route.continue_()
+            c.asked.append(route.request.url); route.abort()
+        c.route('**/*', gate)
+        yield c
+        c.close()
+
+CELLS = dict(
+    first='''
+import warnings; warnings.filterwarnings('ignore')
+import numpy as np
+from spritedx.corrupt import run
+from spritedx.sources import make_sprite
+from spritedx.widgets import *
+sprite = np.pad(make_sprite(11, kind='mage', size=32), ((3, 3), (3, 3), (0, 0)))
+recipe = [('enlarge', dict(pitch=3.6)), ('paste', dict(soften=1.2)), ('blur', dict(radius=.8))]
+rough = run(sprite, recipe, 3).img
+done = sprite.copy(); done[20, 20] = 0, 255, 0, 255; done[2, 2] = 255, 0, 0, 255
+c = compare(rough, done, sprite, height=300)
+c''',
+    explore='e = explore(recipe, sprite, 3, height=260)\ne',
+    palette='p = palette_editor(sprite, height=260)\np',
+    gallery='''g = gallery([dict(name=f'<i>case {i}</i>', condition='a' if i<8 else 'b', before=rough, after=done, truth=sprite, exact=1-i/20, delta=float(i%7)) for i in range(15)], height=260)
+g''',
+    review="v = review([('mage <b>', rough, done), ('again', rough, done)], 'reviewed', licence='CC0-1.0', height=260)\nv",
+    universe='''from spritedx.universe import Universe
+from spritedx.writer import inscribe
+u = Universe.new(':memory:', 'Machi', 3); hero = inscribe(u, sprite).subject
+b = universe_browser(u, pictures={hero: sprite})
+b''')
+
+def ask(page, code):
+    "The repr of a value in the kernel, over a connection of its own"
+    ask.n = getattr(ask, 'n', 0)+1
+    return page.evaluate('([code, n]) => window.sdxAsk(code, n)', [code, ask.n])
+
+KERNEL = '''async ([root, kernel]) => {
+  const ws = new WebSocket(`${root.replace('http', 'ws')}api/kernels/${kernel}/channels`), wait = new Map()
+  await new Promise(f => ws.onopen = f)
+  ws.onmessage = m => { if (typeof m.data !== 'string') return; const d = JSON.parse(m.data), w = wait.get(d.parent_header && d.parent_header.msg_id)
+    if (w && d.header.msg_type === 'execute_reply') { wait.delete(d.parent_header.msg_id); const v = d.content.user_expressions.v; w(v && v.status === 'ok' ? v.data['text/plain'] : 'ERROR ' + JSON.stringify(d.content)) } }
+  window.sdxAsk = (code, n) => new Promise(f => { const id = `ask${n}`; wait.set(id, f); setTimeout(f, 20000, 'no answer')
+    ws.send(JSON.stringify({ header: { msg_id: id, msg_type: 'execute_request', username: '', session: 'ask', version: '5.3', date: new Date().toISOString() }, parent_header: {}, metadata: {}, channel: 'shell', buffers: [],
+      content: { code: '', silent: true, store_history: false, allow_stdin: false, stop_on_error: false, user_expressions: { v: code } } })) })
+}'''
+
+@pytest.fixture(scope='module')
+def lab(browser, tmp_path_factory):
+    "JupyterLab with a notebook of one cell a widget, every cell run"
+    d = tmp_path_factory.mktemp('lab')
+    cell = lambda s, i: dict(cell_type='code', id=f'c{i}', source=s.strip(), metadata={}, outputs=[], execution_count=None)
+    nb = dict(cells=[cell(s, i) for i,s in enumerate(CELLS.values())], metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
+    (d/'lab.ipynb').write_text(json.dumps(nb))
+    with socket.socket() as s: s.bind(('localhost', 0)); port = s.getsockname()[1]
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(root), os.environ.get('PYTHONPATH', '')]), 'JUPYTER_CONFIG_DIR': str(d/'.config'), 'JUPYTER_RUNTIME_DIR': str(d/'.run'), 'JUPYTER_DATA_DIR': str(d/'.data'), 'IPYTHONDIR': str(d/'.ipython'), 'SPRITEDX_DATA': str(d)}
+    log = open(d/'log', 'w')
+    p = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', f'--port={port}', '--ip=localhost', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True', '--LabApp.expose_app_in_browser=True', '--LabApp.news_url=', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate'],
+        cwd=d, env=env, stdout=log, stderr=log)
+    base = f'http://localhost:{port}/'
+    try:
+        end = time.time()+60
+        while True:
+            try: urllib.request.urlopen(base+'api/status', timeout=5); break
+            except OSError:
+                assert p.poll() is None and time.time()<end, (d/'log').read_text()[-3000:]
+                time.sleep(.2)
+        page = browser.new_page(); page.folder = d
+        page.errors = []; page.on('pageerror', lambda e: page.errors.append(str(e)))
+        page.goto(base+'lab/tree/lab.ipynb?reset')
+        page.wait_for_selector('.jp-Notebook .jp-Cell')
+        page.add_locator_handler(page.locator('.jp-Dialog .jp-mod-accept'), lambda b: b.click()) # a kernel may have to be chosen
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=60_000)
+        page.wait_for_timeout(500); page.locator('.jp-Notebook .jp-Cell').first.hover()
+        page.wait_for_function("jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status=='idle'", timeout=60_000)
+        page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        page.wait_for_selector('.sdx-compare[data-ready=true]', timeout=90_000)
+        page.evaluate(KERNEL, [base, json.load(urllib.request.urlopen(base+'api/kernels'))[0]['id']])
+        yield page
+        page.close()
+    finally: p.terminate(); p.wait(20)
+
+def view(lab, name):
+    "A view, brought into sight"
+    at = lab.locator(f'.sdx-{name}').first
+    cell = lab.locator(f'.jp-Notebook .jp-Cell').nth(list(CELLS).index('first' if name=='compare' else name))
+    cell.scroll_into_view_if_needed(); at.wait_for()
+    lab.wait_for_function(f"document.querySelector('.sdx-{name}').dataset.ready")
+    at.scroll_into_view_if_needed()
+    return at
+
+def settled(lab, code, want, s=10):
+    "Wait until the kernel sees a value"
+    end = time.time()+s
+    while (got := ask(lab, code))!=repr(want) and time.time()<end: time.sleep(.05)
+    assert got==repr(want)
+
+def canvas(at, page):
+    "What a canvas holds, (h, w, 4) uint8"
+    w,h,b = at.locator('canvas').first.evaluate('''async c => { await new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))
+        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let s = ''; for (let i = 0; i < d.length; i += 8192) s += String.fromCharCode(...d.subarray(i, i + 8192)); return [c.width, c.height, btoa(s)] }''')
+    import base64
+    return np.frombuffer(base64.b64decode(b), np.uint8).reshape(h, w, 4)
+
+def drag(page, at, a, b, **kw):
+    box = at.bounding_box()
+    (x,y),(X,Y) = ((box['x']+p[0]*box['width'], box['y']+p[1]*box['height']) for p in (a, b))
+    page.mouse.move(x, y); page.mouse.down(); page.mouse.move((x+X)/2, (y+Y)/2); page.mouse.move(X, Y); page.mouse.up()
+
+sprite = np.pad(make_sprite(11, kind='mage', size=32), ((3, 3), (3, 3), (0, 0)))
+
+def test_compare_is_dragged(lab):
+    "The split follows the pointer, in the picture and in Python"
+    c = view(lab, 'compare'); screen = c.locator('.sdx-canvas')
+    before = canvas(c, lab)
+    drag(lab, screen, (.5, .3), (.25, .3))
+    settled(lab, 'round(c.split, 2)', .25)
+    after = canvas(c, lab)
+    w = before.shape[1]
+    assert (before[:, int(.3*w):int(.48*w)]!=after[:, int(.3*w):int(.48*w)]).any(-1).mean()>.05 # was before, is after
+    assert (before[:, int(.55*w):]==after[:, int(.55*w):]).all()
+    ask(lab, "c.set_trait('split', .5)")
+
+def test_pixels_are_crisp(lab):
+    "At eight device pixels a native pixel, each is one flat square of its colour"
+    ask(lab, "[c.set_trait(k, v) for k, v in dict(left='truth', right='truth', camera=[20., 20., 8.], split=0., backdrop='magenta', cursor=[]).items()]")
+    c = view(lab, 'compare'); lab.wait_for_timeout(150)
+    x = canvas(c, lab); h,w = x.shape[:2]
+    ox,oy = w//2-20*8,h//2-20*8
+    x0,y0 = max(0, -(-(-ox)//8)) if ox<0 else 0,max(0, -(oy//8))
+    n = 0
+    for j in range(y0+1, min(sprite.shape[0], (h-oy)//8-1)):
+        for i in range(x0, min(sprite.shape[1], (w-ox)//8-1)):
+            cell = x[oy+8*j:oy+8*j+8, ox+8*i:ox+8*i+8, :3].reshape(-1, 3)
+            want = sprite[j, i, :3] if sprite[j, i, 3] else (255, 0, 255)
+            if ox+8*i<4: continue # the line of the split
+            assert (cell==want).all(), (i, j, cell[0], want)
+            n += 1
+    assert n>700
+    ask(lab, "[c.set_trait(k, v) for k, v in dict(left='before', right='after', camera=[], split=.5, backdrop='checkerboard').items()]")
+
+def test_compare_zooms_and_pans(lab):
+    c = view(lab, 'compare'); screen = c.locator('.sdx-canvas')
+    screen.click(position=dict(x=30, y=30)); lab.keyboard.press('0')
+    settled(lab, 'c.camera', [])
+    for _ in range(3): lab.keyboard.press('+')
+    settled(lab, 'len(c.camera)', 3); lab.wait_for_timeout(200)
+    fit = float(c.locator('.sdx-zoom').inner_text().split()[0])
+    x,y,z = json.loads(ask(lab, 'c.camera')); assert round(z*100)==round(fit)
+    drag(lab, screen, (.1, .5), (.1, .3))
+    lab.wait_for_timeout(200)
+    X,Y,Z = json.loads(ask(lab, 'c.camera'))
+    assert Z==z and abs((Y-y)-.2*screen.bounding_box()['height']/z)<1 and X==x
+    lab.mouse.wheel(0, -120); lab.wait_for_timeout(200)
+    assert json.loads(ask(lab, 'c.camera'))[2]>z
+    lab.keyboard.press('m'); settled(lab, 'c.mode', 'side by side')
+    assert c.locator('.sdx-tag').first.inner_text().split()==['before', '|', 'after', '|', 'truth']
+    lab.keyboard.press('s'); lab.keyboard.press('0')
+
+def test_keys_stay_in_the_widget(lab):
+    "x, d, b and the others act on the view; in JupyterLab they would cut, delete and add cells"
+    c = view(lab, 'compare'); n = lab.locator('.jp-Notebook .jp-Cell').count()
+    c.locator('.sdx-canvas').focus()
+    lab.keyboard.press('x'); settled(lab, '(c.left, c.right)', ('after', 'before'))
+    lab.keyboard.press('x'); lab.keyboard.press('d'); lab.keyboard.press('d'); settled(lab, '(c.mode, c.left, c.right)', ('difference', 'after', 'truth'))
+    lab.keyboard.press('s'); settled(lab, '(c.mode, c.left)', ('split', 'before'))
+    lab.keyboard.press('k'); lab.keyboard.press(']'); settled(lab, '(c.backdrop, round(c.split, 2))', ('black', .52))
+    lab.keyboard.press('k'); lab.keyboard.press('k'); lab.keyboard.press('k'); lab.keyboard.press('['); lab.keyboard.press('?')
+    assert c.locator('.sdx-help').is_visible()
+    lab.keyboard.press('?')
+    assert lab.locator('.jp-Notebook .jp-Cell').count()==n
+    c.locator('.sdx-handle').focus(); lab.keyboard.press('ArrowLeft'); settled(lab, 'round(c.split, 2)', .48)
+
+def test_a_pixel_is_read(lab):
+    "By key and by pointer: place, colours, CIEDE2000 as spritedx.metrics has it"
+    c = view(lab, 'compare')
+    ask(lab, "[c.set_trait(k, v) for k, v in dict(left='after', right='truth', cursor=[19, 20], camera=[]).items()]")
+    c.locator('.sdx-canvas').focus(); lab.keyboard.press('ArrowRight')
+    settled(lab, 'c.cursor', [20, 20])
+    told = c.locator('.sdx-told').inner_text()
+    want = float(delta_e(np.array([[0, 255, 0]], np.uint8), sprite[20, 20][None, :3])[0])
+    assert 'x 20 y 20' in ' '.join(told.split()) and 'rgba(0, 255, 0, 255)' in told and f'rgba({", ".join(map(str, sprite[20, 20]))})' in told
+    assert f'{want:.2f}'==re.search(r'ΔE ([\d.]+)', told)[1]
+    ask(lab, "c.set_trait('cursor', [2, 2])"); c.locator('text=only in one').last.wait_for()
+    ask(lab, "[c.set_trait(k, v) for k, v in dict(left='before', right='after', cursor=[]).items()]")
+    c.screenshot(path=lab.folder/'compare.png')
+
+def test_delta_e_is_that_of_the_library(lab):
+    "A thousand pairs of colours, through the function that the view uses"
+    g = np.random.default_rng(0); p,q = g.integers(0, 256, (2, 1000, 3), dtype=np.uint8)
+    q[:300] = np.clip(p[:300].astype(int)+g.integers(-6, 7, (300, 3)), 0, 255); q[300:340] = p[300:340]; p[340:360] = p[340:360, :1]
+    src = (root/'spritedx'/'static'/'pixels.js').read_text()
+    got = lab.evaluate('([src, p, q]) => { const f = new Function(src + ";return deltaE")(); return p.map((a, i) => f(a, q[i])) }', [src, p.tolist(), q.tolist()])
+    assert np.abs(np.array(got)-delta_e(p, q)).max()<.01
+
+def test_explore_is_live(lab):
+    "A slider turned 40 times a second: at least ten pictures a second come back, the last one being the last that was asked for"
+    e = view(lab, 'explore')
+    was = canvas(e, lab)
+    n = int(ask(lab, 'e.answered'))
+    r = e.locator('[data-op=blur] input[type=range]')
+    took = r.evaluate('''async r => { const t = performance.now(); for (let i = 0; i <= 60; i++) { r.value = 5 * i / 60; r.dispatchEvent(new Event('input')); await new Promise(f => setTimeout(f, 25)) } return performance.now() - t }''')
+    settled(lab, "dict(e.steps)['blur']['radius']", 5)
+    answers = int(ask(lab, 'e.answered'))-n
+    ms = float(ask(lab, 'e.ms'))
+    slow = max(1, took/(61*25)) # a machine with other work keeps no timer: what it is late by is not the widget's
+    assert answers/(took/1000)*slow>=10, (answers, took, ms)
+    lab.wait_for_timeout(300)
+    assert (canvas(e, lab)!=was).any(-1).mean()>.03
+    e.locator('[data-op=paste] input[type=checkbox]').uncheck(); settled(lab, "'paste' in dict(e.steps)", False)
+    e.get_by_label('Add an operation').select_option('posterise'); settled(lab, "'posterise' in dict(e.steps)", True)
+    e.get_by_label('seed', exact=True).evaluate("r => { r.value = 9; r.dispatchEvent(new Event('input')) }"); settled(lab, 'e.seed', 9)
+    settled(lab, 'bool((e.damaged==run(sprite, e.steps, 9).img).all())', True)
+    e.screenshot(path=lab.folder/'explore.png')
+
+def test_palette_is_edited_by_key(lab):
+    p = view(lab, 'palette'); n = int(ask(lab, 'len(p.palette)'))
+    a,b = json.loads(ask(lab, 'p.colors[:2]').replace("'", '"'))
+    p.locator('.sdx-swatch').first.focus(); lab.keyboard.press('Space'); lab.keyboard.press('ArrowRight'); lab.keyboard.press('m')
+    settled(lab, 'len(p.palette)', n-1)
+    assert ask(lab, "'#'+bytes(p.sprite.pixels[p.index==0][0, :3].tolist()).hex()")==repr(b)
+    lab.keyboard.press('l'); settled(lab, 'p.locked[1]', True)
+    lab.keyboard.press('ArrowRight'); lab.keyboard.press('Space'); lab.keyboard.press('ArrowLeft'); lab.keyboard.press('Space'); lab.keyboard.press('ArrowRight'); lab.keyboard.press('m')
+    assert 'is locked' in p.locator('.sdx-told').inner_text()
+    was = canvas(p, lab)
+    p.get_by_label('New colour').evaluate("c => { c.value = '#00ff00'; c.dispatchEvent(new Event('change')) }")
+    settled(lab, "'00ff00' in p.palette.hex", True)
+    now = canvas(p, lab)
+    assert ((now[..., :3]==(0, 255, 0)).all(-1).sum()>0) and (was!=now).any()
+    lab.keyboard.press('Escape'); p.locator('.sdx-swatch').nth(1).focus(); lab.keyboard.press('u'); settled(lab, "'00ff00' in p.palette.hex", False)
+    p.get_by_label('Number of colours').evaluate("c => { c.value = 8; c.dispatchEvent(new Event('change')) }")
+    settled(lab, 'len(p.palette)', 8); assert ask(lab, f"'{b[1:]}' in p.palette.hex")=='True' # it was locked
+    assert ask(lab, 'p.sprite.colors')=='8'
+    p.screenshot(path=lab.folder/'palette.png')
+
+def test_gallery_opens_the_worst(lab):
+    g = view(lab, 'gallery')
+    cards = g.locator('.sdx-card')
+    cards.nth(11).wait_for(); lab.wait_for_function("document.querySelectorAll('.sdx-card[data-drawn]').length==12")
+    assert [cards.nth(i).get_attribute('data-case') for i in range(3)]==['14', '13', '12'] and '<i>case 14</i>' in cards.nth(0).inner_text()
+    g.get_by_label('Metric').select_option('delta'); settled(lab, 'g.metric', 'delta')
+    assert cards.nth(0).get_attribute('data-case')=='6'
+    g.get_by_label('Condition').select_option('b'); settled(lab, 'g.only', 'b')
+    assert [cards.nth(i).get_attribute('data-case') for i in range(cards.count())]==ask(lab, '[str(i) for i in g.order()]').replace("'", '').strip('[]').split(', ')
+    cards.nth(0).focus(); lab.keyboard.press('ArrowRight'); lab.keyboard.press('Enter')
+    second = int(ask(lab, 'g.order()[1]')); settled(lab, 'g.opened', second)
+    g.locator('.sdx-compare[data-ready=true]').wait_for()
+    lab.keyboard.press('n'); settled(lab, 'g.opened', int(ask(lab, 'g.order()[2]')))
+    g.screenshot(path=lab.folder/'gallery.png')
+    lab.keyboard.press('Escape'); settled(lab, 'g.opened', -1)
+    assert g.locator('.sdx-compare').count()==0
+
+def test_review_goes_round(lab):
+    "Erase one pixel, recolour another, accept: the catalogue holds exactly that as training truth"
+    v = view(lab, 'review')
+    screen = v.locator('.sdx-canvas'); screen.focus()
+    def to(x, y): # the cursor starts in the middle
+        cx,cy = sprite.shape[1]//2,sprite.shape[0]//2
+        lab.keyboard.press('ArrowLeft') # sets it
+        for k,n in (('ArrowRight' if x>=cx else 'ArrowLeft', abs(x-cx)), ('ArrowDown' if y>=cy else 'ArrowUp', abs(y-cy))):
+            for _ in range(n): lab.keyboard.press(k)
+    to(20, 20)
+    lab.keyboard.press('e'); lab.keyboard.press('Enter')
+    lab.keyboard.press('z'); lab.keyboard.press('y') # undone and done again
+    lab.keyboard.press('p'); lab.keyboard.press('z'); lab.keyboard.press('y')
+    lab.keyboard.press('f'); v.get_by_label('Colour', exact=True).evaluate("c => { c.value = '#0102fe'; c.dispatchEvent(new Event('input')) }")
+    screen.focus()
+    for _ in range(18): lab.keyboard.press('ArrowLeft')
+    for _ in range(18): lab.keyboard.press('ArrowUp')
+    lab.keyboard.press('Enter') # (2, 2) was red
+    lab.keyboard.press('a')
+    settled(lab, "v.verdicts.get('mage <b>')", 'accepted'); settled(lab, 'v.index', 1)
+    want = sprite.copy(); want[20, 20] = 0; want[2, 2] = 1, 2, 254, 255
+    df = scan_packs(lab.folder/'reviewed')
+    assert df.select('split', 'licence', 'source').rows()==[('train', 'CC0-1.0', 'review')]
+    assert (decode(df['png'][0])==want).all()
+    png, = (lab.folder/'reviewed'/'truth').glob('*.png'); assert (np.array(Image.open(png))==want).all()
+    assert pl.read_parquet(lab.folder/'reviewed'/'sprites.parquet')['changed'][0]==2
+    lab.wait_for_function("document.querySelector('.sdx-review').dataset.ready=='again'")
+    v.screenshot(path=lab.folder/'review.png')
+    screen.focus(); lab.keyboard.press('r'); settled(lab, "v.verdicts.get('again')", 'rejected')
+    assert len(scan_packs(lab.folder/'reviewed'))==1 and json.loads((lab.folder/'reviewed'/'verdicts.json').read_text())['again']=='rejected'
+
+def test_a_brush_paints_alpha(lab):
+    "A stroke of the pointer erases what it passes over, without gaps"
+    v = view(lab, 'review'); screen = v.locator('.sdx-canvas')
+    screen.focus(); lab.keyboard.press('N'); settled(lab, 'v.index', 0); lab.wait_for_function("document.querySelector('.sdx-review').dataset.ready=='mage <b>'")
+    lab.keyboard.press('0'); lab.keyboard.press('e')
+    drag(lab, screen, (.6, .55), (.9, .55))
+    lab.keyboard.press('a'); settled(lab, "v.said.startswith('mage <b>: accepted, ')", True)
+    truth = decode(scan_packs(lab.folder/'reviewed')['png'][0])
+    rows = np.flatnonzero(((truth[..., 3]==0)&(sprite[..., 3]>0)).sum(1)>3)
+    assert len(rows)==1 and not truth[rows[0], :, 3].any() or (truth[rows[0], 12:, 3]==0).all()
+
+def test_universe_is_walked(lab):
+    b = view(lab, 'universe')
+    link = b.locator('.sdx-page .sdx-link').first; name,id = link.inner_text(),link.get_attribute('data-id')
+    link.click(); settled(lab, 'b.who', id)
+    b.locator('h3', has_text=name).wait_for()
+    b.get_by_label('Back').click(); settled(lab, 'b.who==hero', True); lab.wait_for_timeout(500)
+    b.screenshot(path=lab.folder/'universe.png')
+
+def test_nothing_went_wrong_and_nothing_was_fetched(lab, browser):
+    assert [e for e in lab.errors if 'sdx' in e.lower() or 'spritedx' in e.lower()]==[]
+    assert [u for u in browser.asked if not u.startswith('ws')]==[]
+
+def test_a_view_leaves_nothing_behind(lab):
+    "Output cleared: listeners, timers and elements are gone, and a trait that changes reaches nobody"
+    view(lab, 'compare'); lab.locator('.jp-Notebook .jp-Cell').nth(0).locator('.jp-InputArea-editor').click()
+    lab.evaluate("window.sdxFrames = 0; const r = requestAnimationFrame; window.requestAnimationFrame = f => { window.sdxFrames++; return r(f) }; 0")
+    ask(lab, "c.set_trait('mode', 'blink')"); lab.wait_for_timeout(1200)
+    assert lab.evaluate('window.sdxFrames')>=2
+    lab.evaluate("void jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    lab.wait_for_function("!document.querySelector('.sdx')")
+    lab.evaluate('window.sdxFrames = 0'); ask(lab, "c.set_trait('split', .1)"); lab.wait_for_timeout(1200)
+    assert lab.evaluate('window.sdxFrames')<=1
+
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
+def test_a_page_compares_without_kernel_and_network(browser, tmp_path, dark):
+    "As a file, at the width of a phone: the split is dragged, keys work, text stays text"
+    from spritedx.widgets import Compare, compare
+    big = sprite.repeat(4, 0).repeat(4, 1)
+    w = compare(big, sprite, height=260)
+    w.pictures = {'before': w.pictures['before'], '</script><img src=x onerror=alert(1)>': w.pictures['after']}
+    w.right = list(w.pictures)[1]
+    page = browser.new_page(); page.set_viewport_size(dict(width=390, height=700)); page.emulate_media(color_scheme='dark' if dark else 'light')
+    errors = []; page.on('pageerror', lambda e: errors.append(str(e))); page.on('dialog', lambda d: errors.append('a dialog'))
+    browser.asked.clear()
+    page.goto(w.save(tmp_path/'page.html').as_uri()); page.wait_for_selector('.sdx-compare[data-ready=true]')
+    a = canvas(page.locator('.sdx-compare'), page)
+    drag(page, page.locator('.sdx-canvas'), (.5, .5), (.2, .5))
+    assert abs(float(page.locator('.sdx-handle').get_attribute('aria-valuenow'))-20)<=1
+    page.locator('.sdx-canvas').focus(); page.keyboard.press('k'); page.keyboard.press('+')
+    assert page.get_by_label('Backdrop').input_value()=='black'
+    assert (canvas(page.locator('.sdx-compare'), page)!=a).any()
+    assert page.evaluate('document.documentElement.scrollWidth<=innerWidth')
+    page.screenshot(path=tmp_path/'page.png'); page.close()
+    assert errors==[] and browser.asked==[]
