@@ -20,7 +20,7 @@ from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
 from .grid import Grid, cell_spread, find_grid, sample
-from .key import Key, despill, estimate_key, key_matte
+from .key import Key, despill, estimate_key, key_matte, refine_matte
 from .matte import MatteOptions, cutter
 from .palette import Palette, extract, noise_level, snap, toed
 from .sprite import Sprite, fit
@@ -249,7 +249,7 @@ def cleaned(
     opt:Options,
     r:Report,
     box:tuple=None, # slices (y, x) (default: where something is in these frames)
-)->list:         # (h, w, 4) uint8, soft alpha
+)->list:         # (h, w, 4) uint8, the network's own soft alpha
     "Frames through the network"
     if str(opt.weights or '').endswith('.onnx'): from spritedx.session import restore # without torch
     else: from spritedx.predict import restore
@@ -259,8 +259,6 @@ def cleaned(
     out,keyed = [np.zeros_like(f) for f in frames],matte=='key'
     shown = [as_opaque(f[b]) if keyed else f[b] for f in frames]
     for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed)): o[b] = to_uint8(c)
-    if matte=='none': out = [as_opaque(o) for o in out]
-    if keyed: out = [np.dstack([o[..., :3], f[..., 3]]) for o,f in zip(out, frames)]
     r.network = True
     return out
 
@@ -271,21 +269,36 @@ def restored(
     keep:Callable=list,   # what results are kept in, see `clean_stream`
 )->list:                  # (h, w, 4) uint8, soft alpha
     "The network's answer, and whether there was a sprite in the picture at all"
-    box = box_of(small, air_for(r.matte))
+    box,seen = box_of(small, air_for(r.matte)),r.matte
     def parts():
         left = iter(small)
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
-            done = cleaned(part, r.matte, opt, r, box)
-            if not k and r.matte=='network' and _full_picture(done):
-                r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
-                done = [as_opaque(d) for d in done]
-            yield from done
+            done = cleaned(part, seen, opt, r, box)
+            if not k: _reconsider(part[0], done[0], r)
+            yield from (_matted(f, d, r.matte) for f,d in zip(part, done))
     return keep(parts())
+
+def _reconsider(given, done, r):
+    "Was it right to take the picture for a sprite on a scene, or on a key colour?"
+    if r.matte=='network' and _full_picture([done]):
+        r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
+    if r.matte=='key' and _not_a_key(given[..., 3]>127, done[..., 3]>127): r.matte,r.key = 'network',None
+
+def _sides(v): return np.array([o.mean() for o in (v[0], v[-1], v[:, 0], v[:, -1])])
+
+def _not_a_key(key, net):
+    "Does a key colour leave much at the picture's sides that the network takes for background?"
+    k = _sides(key).sum()
+    return k>.1 and _sides(net).sum()<.6*k
+
+def _matted(given, done, matte):
+    if matte=='none': return as_opaque(done)
+    if matte=='key': return np.dstack([done[..., :3], given[..., 3]])
+    return refine_matte(done, given) if matte=='network' else done
 
 def _full_picture(frames):
     "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or could it hardly decide?"
-    a = frames[0][..., 3]; v = a>127
-    sides = np.array([o.mean() for o in (v[0], v[-1], v[:, 0], v[:, -1])])
+    a = frames[0][..., 3]; v = a>127; sides = _sides(v)
     unsure = ((a>25)&(a<230)).sum()/max(v.sum(), 1)
     return (sides>.5).sum()>2 or v.mean()<.01 or unsure>2 or unsure>1.2 and sides.max()>.04 and v.mean()<.25
 
