@@ -64,7 +64,7 @@ RECIPES = dict(
         Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=7, batches=320, bs=32, lr=8e-4, seed=46), start='shared'),
     wider=Recipe((Pool('f64', 'packs', 24000, 64, 51, damage=_mild), Pool('g64', 'procedural', 4000, 64, 53, damage=_mild), Pool('f128', 'packs', 3000, 128, 52, damage=replace(_mild, budget=420)),
         Pool('w64', 'packs', 14000, 64, 55, damage=_wide), Pool('y64', 'procedural', 3000, 64, 57, damage=_wide), Pool('w128', 'packs', 4000, 128, 56, damage=replace(_wide, budget=420))), VALID,
-        Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=24, batches=320, bs=32, lr=8e-4, seed=47), start='longer'),
+        Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=20, batches=320, bs=32, lr=8e-4, seed=47), start='longer'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
