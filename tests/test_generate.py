@@ -119,7 +119,7 @@ def test_server_that_stays_down(sh, server):
 @pytest.mark.parametrize('answer,says', [
     ((200, {}, b'{"data": [{'), 'not JSON'), ((200, {}, dict(data=[])), 'without a picture'), ((200, {}, dict(error='x')), 'without a picture'),
     ((200, {}, dict(data=[dict(b64_json=b64(b'<html>no</html>'))])), 'neither picture nor film: <html>no'), ((200, {}, dict(data=[dict(b64_json='%%%')])), ''),
-    ((200, {}, dict(data=[dict(b64_json=b64(png()[:600]))])), 'no picture that can be used'), ((200, {}, dict(data=[dict(url='file:///etc/passwd')])), 'no web address'),
+    ((200, {}, dict(data=[dict(b64_json=b64(png()[:600]))])), 'no picture that can be used'), ((200, {}, dict(data=[dict(url='ftp://etc/passwd')])), 'no web address'),
     ((400, {}, dict(error=dict(message='your prompt was refused'))), 'your prompt was refused'), ('gone', 'was lost'), ((200, {'Content-Length': 999}, dict()), 'was lost')],
     ids=['half-json', 'no-data', 'error', 'html', 'base64', 'truncated', 'file-url', 'refused', 'gone', 'cut-off'])
 def test_bad_answers(sh, server, answer, says):
