@@ -25,13 +25,14 @@ VIDEO = {'.mp4', '.m4v', '.mov', '.webm', '.mkv', '.avi'}
 def _even(x): return np.pad(x, ((0, x.shape[0]%2), (0, x.shape[1]%2), (0, 0)), 'edge')
 
 def _encode(frames, path, fps, codec, fmt, options):
-    with atomic_path(path) as tmp, av.open(str(tmp), 'w') as out:
+    with atomic_path(path) as tmp, av.open(str(tmp), 'w', container_options={'fflags': '+bitexact'}) as out: # no random ids
         s = None
         for x in frames:
             x = _even(x)
             if s is None:
                 s = out.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
                 s.height, s.width, s.pix_fmt = *x.shape[:2], fmt
+                s.codec_context.thread_count = 1 # with more, the same frames give other bytes each time
             kind, n = ('rgba', 4) if fmt=='yuva420p' else ('rgb24', 3)
             out.mux(s.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(x[..., :n]), format=kind)))
         if s is None: raise SpriteDXError(f'no frames to write to {path}')
