@@ -64,7 +64,7 @@ def _opened(path):
     try: c = av.open(str(path))
     except (av.error.FFmpegError, OSError) as e: raise SpriteDXError(f'{path} is not a film that can be read: {_why(e)}') from None
     with c:
-        if not c.streams.video: raise SpriteDXError(f'{path} has no pictures in it, only {", ".join(s.type for s in c.streams) or "nothing"}')
+        if not c.streams.video: raise SpriteDXError(f'{path} has no pictures in it'+', only '*bool(c.streams)+', '.join(s.type for s in c.streams))
         s = c.streams.video[0]
         if s.codec_context is None: raise SpriteDXError(f'{path} is not a film that can be read: its codec is unknown')
         s.thread_type = 'AUTO'
