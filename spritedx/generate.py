@@ -190,8 +190,9 @@ class Diffusers:
 
     def _from_image(self):
         "The same weights as an image-to-image pipeline"
-        try: return _diffusers().AutoPipelineForImage2Image.from_pipe(self.pipe)
+        try: p = _diffusers().AutoPipelineForImage2Image.from_pipe(self.pipe)
         except Exception as e: raise Refused(f'{self.model} does not start from a picture: {hush(" ".join(str(e).split()))[:120]}') from None
+        p.set_progress_bar_config(disable=True); return p # what the first was told does not come along
 
     def _inputs(self, q, ref, takes):
         "What of the request the pipeline takes"

@@ -25,13 +25,14 @@ VIDEO = {'.mp4', '.m4v', '.mov', '.webm', '.mkv', '.avi'}
 def _even(x): return np.pad(x, ((0, x.shape[0]%2), (0, x.shape[1]%2), (0, 0)), 'edge')
 
 def _encode(frames, path, fps, codec, fmt, options):
-    with atomic_path(path) as tmp, av.open(str(tmp), 'w') as out:
+    with atomic_path(path) as tmp, av.open(str(tmp), 'w', container_options={'fflags': '+bitexact'}) as out: # no random ids
         s = None
         for x in frames:
             x = _even(x)
             if s is None:
                 s = out.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
                 s.height, s.width, s.pix_fmt = *x.shape[:2], fmt
+                s.codec_context.thread_count = 1 # bytes depend on how many there are
             kind, n = ('rgba', 4) if fmt=='yuva420p' else ('rgb24', 3)
             out.mux(s.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(x[..., :n]), format=kind)))
         if s is None: raise SpriteDXError(f'no frames to write to {path}')
@@ -44,11 +45,12 @@ def write_mp4(
     fps:float=24,
     crf:int=18,   # 0 is lossless, 51 is worst
 )->Path:
-    "Write H.264"
-    return _encode(frames, path, fps, 'libx264', 'yuv420p', {'crf': str(crf), 'preset': 'medium'})
+    "Write H.264; the same frames give the same bytes"
+    # x264's macroblock tree, where it runs on AVX-512, gives other bytes from one call to the next
+    return _encode(frames, path, fps, 'libx264', 'yuv420p', {'crf': str(crf), 'preset': 'medium', 'mbtree': '0'})
 
 def write_webm(frames, path:Path, fps:float=24, crf:int=18)->Path:
-    "Write VP9 with alpha"
+    "Write VP9 with alpha; the same frames give the same bytes"
     return _encode(frames, path, fps, 'libvpx-vp9', 'yuva420p', {'crf': str(crf), 'b': '0', 'deadline': 'realtime', 'cpu-used': '5'})
 
 # %% ../nbs/41_video.ipynb #62cdc035
@@ -62,7 +64,7 @@ def _opened(path):
     try: c = av.open(str(path))
     except (av.error.FFmpegError, OSError) as e: raise SpriteDXError(f'{path} is not a film that can be read: {_why(e)}') from None
     with c:
-        if not c.streams.video: raise SpriteDXError(f'{path} has no pictures in it, only {", ".join(s.type for s in c.streams) or "nothing"}')
+        if not c.streams.video: raise SpriteDXError(f'{path} has no pictures in it'+', only '*bool(c.streams)+', '.join(s.type for s in c.streams))
         s = c.streams.video[0]
         if s.codec_context is None: raise SpriteDXError(f'{path} is not a film that can be read: its codec is unknown')
         s.thread_type = 'AUTO'

@@ -7,10 +7,10 @@ Docs: https://spritedx.github.io/spritedx/widgets.html.md"""
 # %% auto #0
 __all__ = ['KNOBS', 'squeeze', 'unsqueeze', 'frames_of', 'line_up', 'View', 'pictures_of', 'Compare', 'compare', 'Gallery',
            'gallery', 'Explore', 'explore', 'PaletteEditor', 'palette_editor', 'add_pair', 'drop_pair', 'Review',
-           'review', 'blocks_of', 'UniverseBrowser', 'universe_browser']
+           'review', 'in_this_thread', 'blocks_of', 'UniverseBrowser', 'universe_browser']
 
 # %% ../nbs/50_widgets.ipynb #f89a2568
-import base64, hashlib, json, re, zlib
+import asyncio, base64, hashlib, json, re, threading, zlib
 from importlib.resources import files
 from pathlib import Path
 import anywidget, numpy as np
@@ -540,6 +540,14 @@ def review(
     return Review([(str(n), g, r) for n,g,r in ps], into, source, licence, **traits)
 
 # %% ../nbs/50_widgets.ipynb #03284f8a
+def in_this_thread():
+    "A function that runs others in the thread it was made in: at once from there, as the next thing its loop does from elsewhere"
+    me = threading.get_ident()
+    try: loop = asyncio.get_running_loop()
+    except RuntimeError: return lambda f: f()
+    return lambda f: f() if threading.get_ident()==me else loop.call_soon_threadsafe(f)
+
+# %% ../nbs/50_widgets.ipynb #3c775d72
 def _words(s):
     "Escaped Markdown with marked links as text and {id, name}"
     out = []
@@ -578,17 +586,9 @@ class UniverseBrowser(View):
         self.u,self.pictures,self.name = u,pictures,u.name # a repr may be asked for from a thread that may not ask the database
         super().__init__(kinds=['person', 'place', 'thing', 'group'], who=who, **kw)
         self._find(); self._open()
-        self.observe(lambda _: self._find(), ['query', 'kind'])
-        self.observe(lambda _: self._open(), 'who')
-        self.on_msg(lambda _, c, b: self._asked(c))
-
-    def _asked(self, c):
-        "A search from the view"
-        if isinstance(c.get('find'), str): self.query = c['find']; self._find()
-
-    def set_state(self, state):
-        "What Python alone decides is not taken from a view, which may send what it had before"
-        super().set_state({k: v for k,v in state.items() if k not in ('hits', 'card')})
+        here = in_this_thread()
+        self.observe(lambda _: here(self._find), ['query', 'kind'])
+        self.observe(lambda _: here(self._open), 'who')
 
     def _find(self, limit=40):
         from spritedx.codex import beginning

@@ -514,3 +514,80 @@ def test_an_input_is_never_overwritten(fast, bad, args):
     for o in ('x.png', 'in/x.png'): Image.fromarray(bad).save(o)
     one_line(fast(*args), 'would be overwritten')
     assert np.array_equal(pixels('x.png')[..., :3], bad) and np.array_equal(pixels('in/x.png')[..., :3], bad)
+
+# --- films as they come
+
+def film(path, xs, codec='libx264', fmt='yuv420p', times=None, sound=False, rate=10, size=None):
+    "Write a film; `times` in ms where the rate varies"
+    import av; from fractions import Fraction
+    with av.open(str(path), 'w') as out:
+        s = out.add_stream(codec, rate=1000 if times else rate, options=dict(crf='4') if codec=='libx264' else {})
+        s.height, s.width, s.pix_fmt = *(size or xs[0].shape[:2]), fmt
+        if times: s.codec_context.time_base = Fraction(1, 1000)
+        if sound: a = out.add_stream('aac', rate=44100, layout='mono')
+        if not xs: out.start_encoding()
+        for i,x in enumerate(xs):
+            f = av.VideoFrame.from_ndarray(np.ascontiguousarray(x), format='rgba' if x.shape[2]==4 else 'rgb24')
+            if times: f.pts, f.time_base = times[i], Fraction(1, 1000)
+            out.mux(s.encode(f))
+        out.mux(s.encode())
+        for i in range(26 if sound else 0):
+            w = av.AudioFrame.from_ndarray(np.sin(np.arange(1024)[None]/9).astype(np.float32), format='fltp', layout='mono'); w.sample_rate, w.pts = 44100, i*1024
+            out.mux(a.encode(w))
+        if sound: out.mux(a.encode())
+
+steps = [larger(walk[i%3], 6) for i in range(6)] # 180 px, even; each frame differs from the last
+backed = [on(x, (255, 0, 255)) for x in steps]
+
+@pytest.fixture
+def made(sh):
+    "`spritedx clean` and `spritedx clip` of a film: frames, times and report of both, which must agree"
+    def made(name):
+        got = []
+        for c in ('clean', 'clip'):
+            rc, out, err = sh(c, name, '-o', c, '--no-network', '--report', c+'.json', *(['--no-steady'] if c=='clip' else []))
+            assert (rc, err)==(0, []), err
+            got.append((*sheet_frames(Path(c, Path(name).stem+'.png')), json.loads(Path(c+'.json').read_text())['files'][0]))
+        (xs,ms,r),(ys,ns,_) = got
+        assert ms==ns and all((x==y).all() for x,y in zip(xs, ys, strict=True))
+        return xs,ms,r
+    return made
+
+def like_the_walk(ys, turn=0, at=range(99)): return all(y.shape==(w := np.rot90(walk[i%3], turn)).shape and overlap(y[..., 3]>0, w[..., 3]>0)>.95 for i,y in zip(at, ys))
+
+def test_film_with_sound(made):
+    film('a.mp4', backed, sound=True); ys,ms,r = made('a.mp4')
+    assert ms==[100]*6 and r['frames']==6 and like_the_walk(ys)
+
+def test_film_of_prores_with_alpha(made):
+    "ProRes 4444: its own alpha is kept, and no key is guessed"
+    film('a.mov', steps, 'prores_ks', 'yuva444p10le'); ys,ms,r = made('a.mov')
+    assert ms==[100]*6 and r['matte']=='own alpha' and like_the_walk(ys)
+
+def test_film_of_variable_rate(made):
+    film('a.mkv', backed, times=(0, 40, 80, 200, 240, 400)); ys,ms,r = made('a.mkv')
+    assert ms[:5]==[40, 40, 120, 40, 160] and like_the_walk(ys)
+
+def test_film_that_is_turned(made):
+    "A display matrix that says: a quarter clockwise"
+    film('u.mp4', backed); b = Path('u.mp4').read_bytes(); i = b.index(b'tkhd')+44
+    Path('a.mp4').write_bytes(b[:i]+np.array([0, 1<<16, 0, -(1<<16), 0, 0, 0, 0, 1<<30], '>i4').tobytes()+b[i+36:])
+    assert like_the_walk(made('a.mp4')[0], -1)
+
+def test_film_that_is_cut_off(made):
+    "What can be read is kept, and said"
+    write_mp4(backed*8, 'whole.mkv', 10); Path('a.mkv').write_bytes(cut(Path('whole.mkv').read_bytes(), .6))
+    ys,ms,r = made('a.mkv'); assert 2<len(ys)<48 and any('cut off' in w or 'damaged' in w for w in r['warnings']) and like_the_walk(ys, at=np.cumsum([0, *ms[:-1]])//100) # a lost frame leaves a gap in the times
+
+@pytest.mark.parametrize('command', ['clean', 'clip'])
+def test_film_without_frames(sh, command):
+    "A header and no frames, a film that is all sound, the first half of an MP4, whose index comes last: one line each, and nothing is written"
+    import av
+    film('whole.mp4', backed); Path('half.mp4').write_bytes(cut(Path('whole.mp4').read_bytes(), .5))
+    write_mp4(backed, 'whole.mkv', 10); b = Path('whole.mkv').read_bytes(); Path('header.mkv').write_bytes(b[:b.index(b'\x1f\x43\xb6\x75')])
+    film('none.mp4', [], size=(180, 180))
+    with av.open('sound.mkv', 'w') as out:
+        s = out.add_stream('aac', rate=44100, layout='mono'); a = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format='fltp', layout='mono'); a.sample_rate = 44100
+        out.mux(s.encode(a)); out.mux(s.encode())
+    for n,says in (('half.mp4', 'not a film that can be read'), ('header.mkv', 'not a film that can be read'), ('none.mp4', 'none.mp4 has no pictures in it'), ('sound.mkv', 'no pictures in it, only audio')): one_line(sh(command, n, '-o', 'out', '--no-network'), says)
+    assert not Path('out').exists()

@@ -41,6 +41,9 @@ rough = run(sprite, recipe, 3).img
 done = sprite.copy(); done[20, 20] = 0, 255, 0, 255; done[2, 2] = 255, 0, 0, 255
 c = compare(rough, done, sprite, height=300)
 c''',
+    clip='''plain = lambda i, c: np.dstack([np.full((8, 8), 60*i*(k==c) if k<3 else 255, np.uint8) for k in range(4)])
+d = compare([plain(i, 0) for i in range(4)], [plain(i, 1) for i in range(4)], height=200); d.durations = [80, 80, 80, 240]
+d''',
     explore='e = explore(recipe, sprite, 3, height=260)\ne',
     palette='p = palette_editor(sprite, height=260)\np',
     gallery='''g = gallery([dict(name=f'<i>case {i}</i>', condition='a' if i<8 else 'b', before=rough, after=done, truth=sprite, exact=1-i/20, delta=float(i%7)) for i in range(15)], height=260)
@@ -50,6 +53,8 @@ g''',
 from spritedx.writer import inscribe
 u = Universe.new(':memory:', 'Machi', 3); hero = inscribe(u, sprite).subject
 b = universe_browser(u, pictures={hero: sprite})
+import threading
+b.seen = False; b.observe(lambda _: setattr(b, 'seen', b.seen or threading.current_thread() is not threading.main_thread()), 'query')
 b''')
 
 def ask(page, code):
@@ -104,10 +109,10 @@ def lab(browser, tmp_path_factory):
 
 def view(lab, name):
     "A view, brought into sight"
-    at = lab.locator(f'.sdx-{name}').first
     cell = lab.locator(f'.jp-Notebook .jp-Cell').nth(list(CELLS).index('first' if name=='compare' else name))
+    at = cell.locator('.sdx-compare' if name=='clip' else f'.sdx-{name}').first
     cell.scroll_into_view_if_needed(); at.wait_for()
-    lab.wait_for_function(f"document.querySelector('.sdx-{name}').dataset.ready")
+    cell.locator(f'.sdx-{"compare" if name=="clip" else name}[data-ready]').first.wait_for()
     at.scroll_into_view_if_needed()
     return at
 
@@ -178,6 +183,30 @@ def test_compare_zooms_and_pans(lab):
     lab.keyboard.press('m'); settled(lab, 'c.mode', 'side by side')
     assert c.locator('.sdx-tag').first.inner_text().split()==['before', '|', 'after', '|', 'truth']
     lab.keyboard.press('s'); lab.keyboard.press('0')
+
+def test_a_clip_plays_and_is_scrubbed(lab):
+    "Each place of the slider shows its frame of both pictures; played, the frames follow one another at their own pace, and stop where they are stopped"
+    d = view(lab, 'clip'); screen = d.locator('.sdx-canvas'); slider,count = d.get_by_label('Frame'),d.locator('.sdx-count')
+    shown = {}
+    for i in (0, 2, 3, 1):
+        slider.evaluate("(r, i) => { r.value = i; r.dispatchEvent(new Event('input')) }", i); settled(lab, '(d.frame, d.playing)', (i, False))
+        assert count.inner_text()==f'{i+1} / 4'
+        shown[i] = canvas(d, lab)
+    for i,x in shown.items(): # frame i is one plain colour to the left of the split, another to the right
+        h,w = x.shape[:2]; assert [x[h//2, int(k*w)].tolist() for k in (.45, .55)]==[[60*i, 0, 0, 255], [0, 60*i, 0, 255]]
+    screen.focus(); lab.keyboard.press('.'); settled(lab, 'd.frame', 2); lab.keyboard.press(','); lab.keyboard.press(','); settled(lab, 'd.frame', 0)
+    lab.keyboard.press(','); settled(lab, 'd.frame', 3) # and around
+    seen = d.evaluate("""async root => { const c = root.querySelector('.sdx-count'), out = [[c.textContent, performance.now()]], o = new MutationObserver(() => { if (c.textContent !== out.at(-1)[0]) out.push([c.textContent, performance.now()]) })
+        o.observe(c, { childList: true, characterData: true, subtree: true }); root.querySelector('[aria-label=Play]').click(); while (out.length < 8) await new Promise(f => setTimeout(f, 20)); o.disconnect(); return out }""")
+    at = [int(t.split()[0])-1 for t,_ in seen]
+    assert all(b==(a+1)%4 for a,b in zip(at, at[1:])), at
+    took = {i: [u-t for (a,t),(_,u) in zip(seen[1:], seen[2:]) if int(a.split()[0])-1==i] for i in (0, 3)}
+    assert min(took[0])>=75 and min(took[3])>=235 and max(took[0])<min(took[3]), took # ms; 80 and 240 are meant
+    settled(lab, 'd.playing', True)
+    d.get_by_label('Pause').click(); settled(lab, 'd.playing', False); stopped = count.inner_text(); settled(lab, 'd.frame', int(stopped.split()[0])-1)
+    lab.wait_for_timeout(500); assert count.inner_text()==stopped
+    x = canvas(d, lab); h,w = x.shape[:2]; assert x[h//2, int(.45*w)].tolist()==[60*(int(stopped.split()[0])-1), 0, 0, 255]
+    d.screenshot(path=lab.folder/'clip.png')
 
 def test_keys_stay_in_the_widget(lab):
     "x, d, b and the others act on the view; in JupyterLab they would cut, delete and add cells"
@@ -319,7 +348,15 @@ def test_universe_is_walked(lab):
     link = b.locator('.sdx-page .sdx-link').first; name,id = link.inner_text(),link.get_attribute('data-id')
     link.click(); settled(lab, 'b.who', id)
     b.locator('h3', has_text=name).wait_for()
-    b.get_by_label('Back').click(); settled(lab, 'b.who==hero', True); lab.wait_for_timeout(500)
+    b.get_by_label('Back').click(); settled(lab, 'b.who==hero', True); b.locator(f'.sdx-page[data-who="{ask(lab, "hero")[1:-1]}"]').wait_for()
+    b.get_by_label('Search').fill(name[:4]); settled(lab, 'b.query', name[:4]); settled(lab, f"'{id}' in [h['id'] for h in b.hits]", True)
+    b.locator(f'.sdx-list[data-query="{name[:4]}"] [data-id="{id}"]').wait_for()
+    assert [h.get_attribute('data-id') for h in b.locator('.sdx-list button').all()]==json.loads(ask(lab, "[h['id'] for h in b.hits]").replace("'", '"'))
+    b.get_by_label('Kind').select_option('group'); settled(lab, "b.kind, [h['kind'] for h in b.hits if h['kind']!='group']", ('group', []))
+    b.get_by_label('Search').fill(''); settled(lab, "{h['kind'] for h in b.hits}", {'group'}); b.get_by_label('Kind').select_option('everybody'); settled(lab, "len({h['kind'] for h in b.hits})>1", True)
+    b.get_by_label('Search').fill(name); settled(lab, "b.hits[0]['id']", id)
+    b.get_by_label('Search').press('ArrowDown'); lab.keyboard.press('Enter'); b.locator(f'.sdx-page[data-who="{id}"]').wait_for(); settled(lab, 'b.who', id)
+    assert ask(lab, "b.seen or not getattr(get_ipython().kernel, '_supports_kernel_subshells', False)")=='True' # what the view says comes in a thread that is not that of the cells
     b.screenshot(path=lab.folder/'universe.png')
 
 def test_nothing_went_wrong_and_nothing_was_fetched(lab, browser):
@@ -333,7 +370,7 @@ def test_a_view_leaves_nothing_behind(lab):
     ask(lab, "c.set_trait('mode', 'blink')"); lab.wait_for_timeout(1200)
     assert lab.evaluate('window.sdxFrames')>=2
     lab.evaluate("void jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
-    lab.wait_for_function("!document.querySelector('.sdx')")
+    lab.wait_for_function("!document.querySelector('.sdx')"); lab.wait_for_timeout(500) # JupyterLab lays the notebook out anew
     lab.evaluate('window.sdxFrames = 0'); ask(lab, "c.set_trait('split', .1)"); lab.wait_for_timeout(1200)
     assert lab.evaluate('window.sdxFrames')<=1
 

@@ -2,10 +2,9 @@
 
 function renderUniverse({ model, el }) {
   const trail = []
-  let typing
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 60), get = k => model.get(k)
   const root = rootOf(el, 'universe'), list = make('ul', { class: 'sdx-list', 'aria-label': 'Found' }), page = make('div', { class: 'sdx-page', tabIndex: -1 })
-  const search = make('input', { type: 'search', placeholder: 'a name or its beginning ( / )', 'aria-label': 'Search', style: 'flex:1', oninput: () => { clearTimeout(typing); typing = setTimeout(() => model.send({ find: search.value }), 60) } })
+  const search = make('input', { type: 'search', placeholder: 'a name or its beginning ( / )', 'aria-label': 'Search', style: 'flex:1', oninput: () => save({ query: search.value }) })
   const kinds = choice('Kind', ['everybody', ...get('kinds')], () => get('kind') || 'everybody', v => save({ kind: v === 'everybody' ? '' : v }))
   root.append(make('div', { class: 'sdx-bar', role: 'search' }, search, kinds, button('←', 'Back', () => back(), 'Backspace')), make('div', { class: 'sdx-two' }, page, list))
   function go(id) { if (id && id !== get('who')) { trail.push(get('who')); save({ who: id }) } }
