@@ -147,9 +147,9 @@ def _small_grid(x, g):
     return g if min(g.pitch)>=3.2 and (even<.2 if whole else even<.24 and g.evidence>2) else Grid.uniform(*x.shape[1::-1], .5)
 
 # %% ../nbs/40_pipeline.ipynb #98c78aeb
-def _drawn(x):
-    "Is it as somebody drew it, pixel by pixel, if larger than the network's frame: no noise, and lone hard pixels in plenty?"
-    return max(x.shape[:2])<=4*settings().size and noise_level(x)==0 and find_grid(x).kind=='native'
+def _drawn(x, g, most=12.):
+    "Is it as somebody drew it, if larger than the network's frame: no noise, lone hard pixels in plenty, and no more evidence for its best grid than a sprite's own pixels give?"
+    return max(x.shape[:2])<=4*settings().size and g.evidence<most and noise_level(x)==0 and find_grid(x).kind=='native'
 
 def grid_of(
     frames:list, # (H, W, 4) uint8 with a matte: a few of the clip's
@@ -162,7 +162,8 @@ def grid_of(
     # a matte made from white or black goes wrong by parts of a cell where the sprite is as light or dark; its edges are in the picture itself
     plain = expect and r.key and not Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain').saturated
     seen = raw if plain else [f for f in frames if f[..., 3].any()] or raw[:1]
-    found = [find_grid(f, expect=expect and not _drawn(f)) for f in seen]
+    found = [find_grid(f, expect=expect) for f in seen]
+    if expect: found = [Grid.uniform(*f.shape[1::-1], .5) if _drawn(f, g) else g for f,g in zip(seen, found)]
     if max(frames[0].shape[:2])<=settings().size: found = list(map(_small_grid, seen, found))
     rank = dict(grid=2, native=1, none=0)
     g = max(found, key=lambda g: (rank[g.kind], g.confidence))
