@@ -8,7 +8,8 @@ Docs: https://spritedx.github.io/spritedx/cli.html.md"""
 __all__ = ['COMMANDS', 'parser', 'main']
 
 # %% ../nbs/51_cli.ipynb #cef05450
-import argparse, sys
+import argparse, os, sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from .core import SpriteDXError, settings
 
@@ -347,7 +348,16 @@ COMMANDS = dict(clean=('clean sprites out of pictures, clips and videos', _clean
                 inscribe=('give sprites a name, a life and a place in one universe', _inscribe_args, _inscribe),
                 universe=('make, show, check, fork, merge and export universes', _universe_args, _universe))
 
-def _complain(text): print(f'spritedx: {text}', file=sys.stderr)
+def _complain(text):
+    "One line, whatever a file is called; work goes on when nobody reads it"
+    with suppress(BrokenPipeError): print('spritedx:', ' '.join(str(text).splitlines()), file=sys.stderr)
+
+@contextmanager
+def _printing():
+    "Names that the terminal cannot show do not end a command, and a reader that is gone is noticed here, not at exit"
+    if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')
+    try: yield
+    finally: sys.stdout.flush()
 
 def parser()->argparse.ArgumentParser:
     "The parser with every command"
@@ -362,10 +372,11 @@ def main(
     argv:list=None, # arguments (default: the process's)
 )->int:             # exit status
     "Run a command; what a user can mend is one line, never a traceback"
-    a = parser().parse_args(argv)
-    try: return COMMANDS[a.command][2](a)
+    try:
+        with _printing(): a = parser().parse_args(argv); return COMMANDS[a.command][2](a)
     except SpriteDXError as e: _complain(e); return 1
     except KeyboardInterrupt: _complain('interrupted; what is done is kept (spritedx clean --resume goes on)'); return 130
+    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 141 # as `head` closes it: 128+SIGPIPE
 
 # %% ../nbs/51_cli.ipynb #7f56dd6e
 if __name__=='__main__': sys.exit(main()) # python -m spritedx.cli

@@ -9,7 +9,7 @@ __all__ = ['FORMATS', 'PAGE', 'Item', 'expand', 'target', 'Shelf', 'Sprites', 'L
            'clean_file', 'cut_clip', 'names_in', 'clip_file', 'Batch', 'clean_many', 'write_report']
 
 # %% ../nbs/48_files.ipynb #2f541669
-import json, re, tempfile, time
+import json, os, re, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
@@ -32,7 +32,7 @@ def expand(
     "The files that inputs stand for, each with a name of its own"
     items,seen = [],set()
     for p in map(Path, inputs):
-        if p.is_dir():
+        if os.path.isdir(p): # unlike Path.is_dir, no error where the name is too long for a file
             found = sorted(q for q in p.rglob('*') if q.suffix.lower() in IMAGE|VIDEO and q.is_file() and not q.name.startswith('.'))
             if not found: raise SpriteDXError(f'no pictures or videos in {p}')
             new = [(q, q.relative_to(p).with_suffix('')) for q in found]
@@ -56,7 +56,9 @@ def target(
     "The file that an item's result is written to"
     out = Path(out)
     if single and out.suffix and not out.is_dir():
-        if out.suffix.lower() not in ('.png', '.apng', '.gif', '.webp'): raise SpriteDXError(f'cannot write {out.name}; use .png .apng .gif .webp, or a folder')
+        s = out.suffix.lower()
+        if s not in ('.png', '.apng', '.gif', '.webp'): raise SpriteDXError(f'cannot write {out.name}; use .png .apng .gif .webp, or a folder')
+        if fmt and s not in (_suffix[fmt], '.png' if fmt=='apng' else ''): raise SpriteDXError(f'--format {fmt} does not go into {out.name}; leave --format out, or call it {out.stem}{_suffix[fmt]}')
         return out
     if out.exists() and not out.is_dir(): raise SpriteDXError(f'{out} is a file; name a folder for several results')
     return (out/item.name).with_name(item.name.name+_suffix[fmt or 'png'])
@@ -158,6 +160,7 @@ def _picture(path, opt, rate):
 def _read_and_clean(path, opt, rate=None):
     "Clip, report as a dict, keys"
     t = time.perf_counter()
+    if os.path.exists(path) and Path(path).is_fifo(): raise SpriteDXError(f'{path} is a pipe, which can be read only once; save it as a file first')
     clip,r,notes,keys = (_film if is_film(path) else _picture)(Path(path), opt, rate)
     total = round(1000*(time.perf_counter()-t), 1)
     rep = dict(file=str(path), **vars(r), ms=total, ms_per_frame=round(total/len(clip), 1))
@@ -261,9 +264,9 @@ def clean_many(
         if str(opt.weights or '').endswith('.onnx'): from spritedx.session import session; session(opt.weights)
         else: from spritedx.predict import network; network(opt.weights, opt.model, opt.steps) # torch is heavy, and not every picture needs it
     items,b = expand(inputs),Batch()
-    single = len(items)==1 and len(inputs)==1 and not Path(inputs[0]).is_dir()
+    single = len(items)==1 and len(inputs)==1 and not os.path.isdir(inputs[0])
     off = not progress if progress is not None else (True if len(items)==1 else None)
-    given = {i.path.resolve() for i in items if i.path.is_file()}
+    given = {i.path.resolve() for i in items if os.path.isfile(i.path)}
     for it in tqdm(items, disable=off, unit='file', leave=False):
         try:
             to = target(it, out, single, fmt)
@@ -274,6 +277,7 @@ def clean_many(
             if len(made)>1: rep['warnings'] = rep['warnings']+['in parts: '+', '.join(o.name for o in made)]
             rep['output'] = str(made[0]); b.done.append(rep)
         except SpriteDXError as e: _fail(b, it.path, str(e), say)
+        except OSError as e: _fail(b, it.path, f'cannot write the result: {e.strerror or e}; choose another place with -o', say)
         except Exception as e: # a fault of ours must not cost the other pictures their results
             _fail(b, it.path, f'{" ".join(str(e).split())[:120]} ({type(e).__name__}); a fault in spritedx, please report it', say)
     return b

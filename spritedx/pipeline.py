@@ -50,7 +50,7 @@ class Options:
         if self.model not in ('ac', 'flow'): raise SpriteDXError(f'model={self.model!r} is unknown; use ac or flow')
         if self.steps is not None and not 1<=self.steps<=100: raise SpriteDXError(f'a flow of {self.steps} steps cannot be had; use 1 to 100')
         s = str(self.size)
-        if s!='auto' and not (s.isdigit() and settings().min_side<=int(s)<=1024):
+        if s!='auto' and not (s.isdecimal() and settings().min_side<=int(s)<=1024):
             raise SpriteDXError(f'size={self.size!r} is not auto or a number from {settings().min_side} to 1024')
 
 def load_palette(
@@ -59,7 +59,7 @@ def load_palette(
     "What the palette option means; raises before any work is done"
     if isinstance(name, Palette): return name,None
     if str(name)=='auto': return None,None
-    if str(name).isdigit():
+    if str(name).isdecimal():
         if not 1<=int(name)<=256: raise SpriteDXError(f'a palette of {name} colours cannot be had; use 1 to 256')
         return None,int(name)
     return Palette.load(name),None
@@ -147,6 +147,10 @@ def _small_grid(x, g):
     return g if min(g.pitch)>=3.2 and (even<.2 if whole else even<.24 and g.evidence>2) else Grid.uniform(*x.shape[1::-1], .5)
 
 # %% ../nbs/40_pipeline.ipynb #98c78aeb
+def _drawn(x, g, most=12.):
+    "Is it as somebody drew it, if larger than the network's frame: no noise, lone hard pixels in plenty, and no more evidence for its best grid than a sprite's own pixels give?"
+    return max(x.shape[:2])<=4*settings().size and g.evidence<most and noise_level(x)==0 and find_grid(x).kind=='native'
+
 def grid_of(
     frames:list, # (H, W, 4) uint8 with a matte: a few of the clip's
     raw:list,    # the same before
@@ -159,6 +163,7 @@ def grid_of(
     plain = expect and r.key and not Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain').saturated
     seen = raw if plain else [f for f in frames if f[..., 3].any()] or raw[:1]
     found = [find_grid(f, expect=expect) for f in seen]
+    if expect: found = [Grid.uniform(*f.shape[1::-1], .5) if _drawn(f, g) else g for f,g in zip(seen, found)]
     if max(frames[0].shape[:2])<=settings().size: found = list(map(_small_grid, seen, found))
     rank = dict(grid=2, native=1, none=0)
     g = max(found, key=lambda g: (rank[g.kind], g.confidence))

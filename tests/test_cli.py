@@ -126,6 +126,14 @@ def test_a_clean_sprite_on_a_plain_background_is_cut_out(sh, key):
     assert x.shape==hero.shape and overlap(x[..., 3]>0, v)>.85
     assert {tuple(c) for c in x[x[..., 3]>0]}<={tuple(c) for c in hero[v]}, 'colours that the picture does not hold'
 
+@pytest.mark.parametrize('key', [(255, 0, 255), (255, 255, 255)], ids=['magenta', 'white'])
+def test_a_sprite_larger_than_the_networks_frame_on_a_plain_background_has_no_grid(fast, key):
+    "At native size already, where a generator's picture of that size would have one"
+    x = padded(make_sprite(3, kind='dragon', size=128), 20)
+    Image.fromarray(on(x, key)).save('x.png')
+    assert fast('x.png', '-o', 'y.png', '--report', 'r.json')[::2]==(0, [])
+    assert pixels('y.png').shape==x.shape and json.loads(Path('r.json').read_text())['files'][0]['grid']=='native'
+
 @pytest.mark.parametrize('k', [2, 5])
 def test_an_enlarged_sprite_comes_back_to_native_size(sh, k):
     Image.fromarray(larger(hero, k)).save('x.png')
@@ -476,7 +484,7 @@ def test_full_disk(fast, monkeypatch, fmt):
 @pytest.mark.parametrize('args,says', [
     (['--palette', 'my.doc'], 'unknown palette file my.doc'), (['--palette', 'my.gpl'], 'no palette file my.gpl'), (['--palette', 'bad.gpl'], 'bad.gpl'),
     (['--palette', 'empty.hex'], 'empty.hex'), (['--palette', '0'], '1 to 256'), (['--palette', '300'], '1 to 256'),
-    (['--size', '4'], 'size'), (['--size', 'huge'], 'size'), (['--weights', 'none.safetensors'], 'none.safetensors')], ids=lambda o: ' '.join(o) if isinstance(o, list) else '')
+    (['--size', '4'], 'size'), (['--size', 'huge'], 'size'), (['--size', '²'], 'size'), (['--palette', '²'], 'unknown palette file ²'), (['--weights', 'none.safetensors'], 'none.safetensors')], ids=lambda o: ' '.join(o) if isinstance(o, list) else '')
 def test_bad_option(sh, bad, args, says):
     "One line for the whole batch, before any work"
     for o in 'ab': Image.fromarray(bad).save(f'{o}.png')
@@ -591,3 +599,45 @@ def test_film_without_frames(sh, command):
         out.mux(s.encode(a)); out.mux(s.encode())
     for n,says in (('half.mp4', 'not a film that can be read'), ('header.mkv', 'not a film that can be read'), ('none.mp4', 'none.mp4 has no pictures in it'), ('sound.mkv', 'no pictures in it, only audio')): one_line(sh(command, n, '-o', 'out', '--no-network'), says)
     assert not Path('out').exists()
+
+@pytest.mark.parametrize('name,fmt', [('x.gif', 'png'), ('x.png', 'gif'), ('x.webp', 'sheet'), ('x.gif', 'apng')])
+def test_suffix_and_format_must_agree(fast, name, fmt):
+    Image.fromarray(hero).save('hero.png')
+    one_line(fast('hero.png', '-o', name, '--format', fmt), f'--format {fmt} does not go into {name}')
+    assert tree()==['hero.png']
+
+def test_apng_may_be_called_png(fast, gif):
+    assert fast(gif, '-o', 'x.png', '--format', 'apng')[0]==0
+    assert len(read('x.png'))==len(walk) and tree()==['walk.gif', 'x.png']
+
+def test_a_pipe_is_not_waited_for(fast):
+    os.mkfifo('pipe.png')
+    one_line(fast('pipe.png', '-o', 'out'), 'pipe.png is a pipe')
+
+def test_names_too_long_for_a_file(fast):
+    Image.fromarray(hero).save('hero.png')
+    one_line(fast('o'*300+'.png', '-o', 'out'), 'name too long')
+    one_line(fast('hero.png', '-o', 'o'*300+'.png'), 'name too long')
+    assert tree()==['hero.png']
+
+def test_a_name_of_two_lines_is_told_on_one(fast):
+    Path('a\nb.png').write_text('no picture')
+    one_line(fast('a\nb.png', '-o', 'out'), 'a b.png is not a')
+
+def test_a_name_that_the_terminal_cannot_show(here):
+    Image.fromarray(hero).save('ünd.png')
+    code = 'import sys; sys.stdout.reconfigure(encoding="ascii", errors="strict")\n'+entry
+    r = command(code, 'clean', 'ünd.png', '-o', 'out', '--no-network', cwd=here)
+    assert (r.returncode, r.stderr)==(0, '') and '\\xfcnd.png' in r.stdout and tree('out')==['ünd.png']
+
+@pytest.mark.parametrize('args', [['clean', '--help'], ['clean', 'hero.png', 'no.png', '-o', 'out', '--no-network']], ids=['help', 'results'])
+def test_a_reader_that_is_gone(here, args):
+    "As in `spritedx ... | head -1`: the work is done, nothing is complained about"
+    Image.fromarray(hero).save('hero.png'); Path('no.png').write_text('no picture')
+    r, w = os.pipe(); os.close(r)
+    p = subprocess.run([sys.executable, '-m', 'spritedx.cli', *args], cwd=here, stdout=w, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(w)
+    assert p.stderr.splitlines()==(['spritedx: no.png is not a PNG, WebP, JPEG, BMP or GIF picture'] if 'no.png' in args else [])
+    if 'no.png' in args: assert p.returncode==141 and tree('out')==['hero.png']
+    both = subprocess.run(f'"{sys.executable}" -m spritedx.cli {" ".join(args)} 2>&1 | head -1', shell=True, cwd=here, capture_output=True, text=True, timeout=120)
+    assert both.stdout.count('\n')==1 and both.stderr==''
