@@ -376,7 +376,7 @@ def report(
     time_ = _md(['', *methods], [('median ms', *(sp[m][2] for m in methods)), ('p95 ms', *(sp[m][3] for m in methods)), ('peak MB', *(f'{mb[m]:.0f}' if mb else '' for m in methods)), ('errors', *(sp[m][4] for m in methods))])
     parts = [f'**{metric}** with 95% intervals, sprites resampled', first, all_, time_]
     for m,e in df.filter(pl.col('error').is_not_null()).group_by('method', maintain_order=True).agg(pl.col('error').first()).rows(): parts.append(f'{m}, first error: {e}')
-    for k,why in (absent or {}).items(): parts.append(f'{k}: not run, {why}')
+    if absent: parts.append(_md(['peer', 'not run'], absent.items()))
     if against:
         rows = [(r['condition'], r['n'], _num(r['a']), _num(r['b']), f"{r['delta']:+.3f} [{r['lo']:+.3f}, {r['hi']:+.3f}]", f"{r['p']:.3f}") for r in against[1].to_dicts()]
         parts += [f'{methods[0]} against {against[0]}, case by case', _md([metric, 'n', 'here', 'there', 'difference', 'p'], rows)]
