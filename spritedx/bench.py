@@ -345,7 +345,7 @@ def draft(
     return dict(dataset=name, data_hash=p['manifest'], settings=dict(options=asdict(m.opt), code=p['code']), seeds=[settings().seed],
         metrics=summarise(df.select('condition', 'sprite', *[c for c in METRICS if c in df.columns and df[c].cast(pl.Float64).fill_nan(None).count()])),
         device=device(), wall_s=round(wall_s, 1), weights=w.name if w else None, weights_hash=file_hash(w) if w else None,
-        bench=dict(set=name, limit=p['limit'], manifest=p['manifest'], options=asdict(m.opt)))
+        bench=dict(set=name, limit=p['limit'], conditions=p['conditions'], manifest=p['manifest'], options=asdict(m.opt)))
 
 def _md(head, rows):
     line = lambda r: '| '+' | '.join(map(str, r))+' |'

@@ -233,7 +233,7 @@ def _record_rescore(a):
     if r.weights and file_hash(weights_path(a.weights))!=r.weights_hash:
         raise SpriteDXError(f'these are not the weights of record {a.number} (sha256 {r.weights_hash[:12]}...); give them with --weights')
     opt = Options(**{**r.bench['options'], 'weights': None})
-    df = measure(r.bench['set'], [ours(a.weights if opt.network else 'none', opt)], a.limit or r.bench['limit'], workers=a.workers)
+    df = measure(r.bench['set'], [ours(a.weights if opt.network else 'none', opt)], a.limit or r.bench['limit'], r.bench.get('conditions'), workers=a.workers)
     t = rescored(r, df)
     _print_frame(t)
     moved = t['changed'].max()

@@ -101,6 +101,13 @@ def test_rescore(sh, two, monkeypatch):
     measured(cases_of(-.2)); rc, _, err = sh('rescore', 1)
     assert rc==1 and 'does not hold: exact' in err
 
+def test_rescore_asks_for_the_same_conditions(sh, lab, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench, 'measure', lambda *a, **k: asked.append(a[3]) or cases_of())
+    assert sh('new', 'few', '--change', 'x')[0]==0
+    complete(0, cases_of(), verdict='baseline', **{**rest, 'bench': {**rest['bench'], 'conditions': ['a', 'b']}})
+    assert sh('rescore', 0)[0]==0 and asked==[['a', 'b']]
+
 def test_rescore_wants_the_weights_of_the_record(sh, lab):
     (lab/'other.safetensors').write_bytes(b'other')
     assert sh('new', 'net', '--change', 'a network')[0]==0
