@@ -22,7 +22,7 @@ import polars as pl
 from tqdm.auto import tqdm
 from .core import SpriteDXError, atomic_path, settings
 from .ledger import checkout, file_hash, intervals, paired, summarise
-from .metrics import BETTER, score, unchanged
+from .metrics import BETTER, flicker, score, unchanged
 from .pipeline import Options, clean_frames
 from .sprite import contact_sheet
 from .validation import CONDITIONS, complaint, differs, limited, make, manifest, manifest_hash, processes
@@ -58,19 +58,29 @@ def peers(
 # %% ../nbs/43_bench.ipynb #f5d25f65
 def solve(
     m:Method,
-    img:np.ndarray, # (H, W, 4) uint8
+    img:np.ndarray, # (H, W, 4) uint8, or a clip: (n, H, W, 4)
     soft:bool=False,# is soft alpha asked for?
-)->tuple:           # (h, w, 4) uint8, what is known about it
-    "A picture through a method"
+)->tuple:           # (h, w, 4) uint8, or (n, h, w, 4); what is known about it
+    "A picture or a clip through a method; peers know no clips and take frame by frame"
+    fs = _frames(img)
     if m.opt is None:
         from spritedx.peers import PEERS
-        return PEERS[m.name](img),{}
-    s,r = clean_frames([img], replace(m.opt, alpha='soft') if soft else m.opt)
-    return s[0].pixels,dict(grid=r.grid, matte=r.matte, confidence=float(r.grid_confidence), warned=float(bool(r.warnings)))
+        out,how = [PEERS[m.name](f) for f in fs],{}
+    else:
+        s,r = clean_frames(fs, replace(m.opt, alpha='soft') if soft else m.opt)
+        out,how = [o.pixels for o in s],dict(grid=r.grid, matte=r.matte, confidence=float(r.grid_confidence), warned=float(bool(r.warnings)))
+    return (out[0] if img.ndim==3 else _one_canvas(out)),how
+
+def _frames(x): return [x] if x.ndim==3 else list(x)
+
+def _one_canvas(xs):
+    "Frames of whatever sizes as one array, top left on top left"
+    h,w = np.max([x.shape[:2] for x in xs], axis=0)
+    return np.stack([np.pad(x, ((0, h-x.shape[0]), (0, w-x.shape[1]), (0, 0))) for x in xs])
 
 # %% ../nbs/43_bench.ipynb #9ea42b19
 _nothing = np.zeros((1, 1, 4), np.uint8)
-EXTRA = dict(again=1, alone=1, alone_iou=1, confidence=0, warned=0) # columns beside those of `Score`, and whether more is better
+EXTRA = dict(again=1, alone=1, alone_iou=1, flicker=-1, confidence=0, warned=0) # columns beside those of `Score`, and whether more is better
 
 def run_one(
     case:dict,
@@ -78,22 +88,29 @@ def run_one(
     m:Method,
 )->tuple: # a row, the result
     "A case through a method, scored"
-    out,how,error = _nothing,{},None
+    out,how,error = np.stack([_nothing]*len(made.img)) if made.img.ndim==4 else _nothing,{},None
     c = CONDITIONS.get(case['condition'])
     t = time.perf_counter()
     try: out,how = solve(m, made.img, bool(c and c.soft))
     except Exception as e: error = f'{type(e).__name__}: {e}'
-    ms = 1000*(time.perf_counter()-t)
+    ms = 1000*(time.perf_counter()-t)/len(_frames(made.img))
     row = dict(dict.fromkeys(('grid', 'matte')), **dict.fromkeys(EXTRA, float('nan')), **{k: case[k] for k in ('case', 'sprite', 'source', 'group', 'condition', 'seed')})
-    row |= dict(method=m.name, **_numbers(asdict(score(made.truth, out, made.key, full=True))), **how, ms=ms, error=error)
+    row |= dict(method=m.name, **_scored(made, out), **how, ms=ms, error=error)
     if m.opt and error is None: row |= _again(m, out, c)
     if m.opt and m.opt.network and c and c.full: row |= _alone(m, made)
     return row,out
 
-def _numbers(d): return {k: float(v) for k,v in d.items()}
+def _scored(made, out):
+    "All numbers of a picture; of a clip the means over its frames, where they are defined, and its flicker"
+    t,p = _frames(made.truth),_frames(out)
+    rows = [asdict(score(a, b, made.key, full=True)) for a,b in zip(t, p)]
+    def mean(k):
+        v = [float(r[k]) for r in rows if not np.isnan(r[k])]
+        return float(np.mean(v)) if v else float('nan')
+    return {k: mean(k) for k in rows[0]}|({} if out.ndim==3 else dict(flicker=flicker(t, p)))
 
 def _again(m, out, c):
-    try: return dict(again=float(unchanged(solve(m, out, bool(c and c.soft))[0], out)))
+    try: return dict(again=float(np.mean([unchanged(a, b) for a,b in zip(_frames(solve(m, out, bool(c and c.soft))[0]), _frames(out))])))
     except SpriteDXError: return {} # nothing in it, so nothing to clean
 
 def _alone(m, made):
@@ -270,7 +287,7 @@ def memory(
 )->float:    # MB
     "Peak memory on the largest sprites of a set"
     here = import_module('spritedx.bench')
-    large = manifest(name).filter(pl.col('condition').is_in(['large', 'on scenes', 'photograph'])).head(n).to_dicts()
+    large = manifest(name).filter(pl.col('condition').is_in(['large', 'on scenes', 'photograph'])|(pl.col('set')=='clips')).head(n).to_dicts()
     with processes(1) as ex: return ex.submit(here._peak, large, (m.name, m.opt)).result()
 
 def speed(df)->pl.DataFrame: # method, cases, median and 95th percentile in ms, errors
@@ -288,8 +305,9 @@ def worst(
     return df.sort(metric, 'case').filter(pl.int_range(pl.len()).over('condition')<each).head(n)
 
 def _zoomed(x, side=160):
-    "At whole-number zoom if it fits, else made small"
+    "At whole-number zoom if it fits, else made small; of a clip the middle frame"
     from PIL import Image
+    if x.ndim==4: x = x[len(x)//2]
     h,w = x.shape[:2]; k = max(1, side//max(h, w))
     if max(h, w)<=side: return x.repeat(k, 0).repeat(k, 1)
     return np.asarray(Image.fromarray(x).resize((max(1, w*side//max(h, w)), max(1, h*side//max(h, w))), Image.LANCZOS))
@@ -327,7 +345,7 @@ def draft(
     return dict(dataset=name, data_hash=p['manifest'], settings=dict(options=asdict(m.opt), code=p['code']), seeds=[settings().seed],
         metrics=summarise(df.select('condition', 'sprite', *[c for c in METRICS if c in df.columns and df[c].cast(pl.Float64).fill_nan(None).count()])),
         device=device(), wall_s=round(wall_s, 1), weights=w.name if w else None, weights_hash=file_hash(w) if w else None,
-        bench=dict(set=name, limit=p['limit'], manifest=p['manifest'], options=asdict(m.opt)))
+        bench=dict(set=name, limit=p['limit'], conditions=p['conditions'], manifest=p['manifest'], options=asdict(m.opt)))
 
 def _md(head, rows):
     line = lambda r: '| '+' | '.join(map(str, r))+' |'
@@ -352,13 +370,13 @@ def report(
     ks = [('condition', k) for k in df['condition'].unique(maintain_order=True)]+[('all', 'all')]+[('source', k) for k in df['source'].unique().sort()]
     n = {(by, k): n for m,by,k,mt,n,*_ in sm.rows() if mt==metric and m==methods[0]}
     first = _md(['', 'n', *methods], [(k if by!='source' else f'source {k}', n.get((by, k), 0), *(cell(m, by, k) for m in methods)) for by,k in ks])
-    some = [m for m in ('exact', 'same', 'iou', 'size', 'size1', 'boundary', 'delta_union', 'foreign', 'spill', 'count_error', 'jags', 'orphans', 'psnr', 'ssim', 'again', 'alone', 'warned') if any((o, 'all', 'all', m) in get for o in methods)]
+    some = [m for m in ('exact', 'same', 'iou', 'size', 'size1', 'boundary', 'delta_union', 'foreign', 'spill', 'count_error', 'jags', 'orphans', 'psnr', 'ssim', 'again', 'alone', 'flicker', 'warned') if any((o, 'all', 'all', m) in get for o in methods)]
     all_ = _md(['all cases', *methods], [(m, *(_num(get.get((o, 'all', 'all', m), (0, None))[1]) for o in methods)) for m in some])
     sp = {r[0]: r for r in speed(df).rows()}
     time_ = _md(['', *methods], [('median ms', *(sp[m][2] for m in methods)), ('p95 ms', *(sp[m][3] for m in methods)), ('peak MB', *(f'{mb[m]:.0f}' if mb else '' for m in methods)), ('errors', *(sp[m][4] for m in methods))])
     parts = [f'**{metric}** with 95% intervals, sprites resampled', first, all_, time_]
     for m,e in df.filter(pl.col('error').is_not_null()).group_by('method', maintain_order=True).agg(pl.col('error').first()).rows(): parts.append(f'{m}, first error: {e}')
-    for k,why in (absent or {}).items(): parts.append(f'{k}: not run, {why}')
+    if absent: parts.append(_md(['peer', 'not run'], absent.items()))
     if against:
         rows = [(r['condition'], r['n'], _num(r['a']), _num(r['b']), f"{r['delta']:+.3f} [{r['lo']:+.3f}, {r['hi']:+.3f}]", f"{r['p']:.3f}") for r in against[1].to_dicts()]
         parts += [f'{methods[0]} against {against[0]}, case by case', _md([metric, 'n', 'here', 'there', 'difference', 'p'], rows)]

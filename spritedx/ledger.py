@@ -94,12 +94,12 @@ def _column(cases, name): return cases[name].to_numpy() if name in cases.columns
 
 def summarise(
     cases:pl.DataFrame,       # a row a case (and run): `by`, one column a metric, perhaps `sprite` and `run`
-    metrics:list[str]=None,   # default: what `spritedx.metrics.score` gives, and `ms`; of these what is there
+    metrics:list[str]=None,   # default: what `spritedx.metrics.score` gives, `flicker` and `ms`; of these what is there
     by:str='condition',       # column that names the condition
     **kw,                     # to `intervals`
 )->dict: # {metric: {condition: {n, mean, lo, hi}}}, conditions in their order of appearance
     "Means and intervals of every metric, over all cases and per condition"
-    metrics = metrics or [m for m in (*BETTER, 'ms') if m in cases.columns]
+    metrics = metrics or [m for m in (*BETTER, 'flicker', 'ms') if m in cases.columns]
     parts = {'all': cases, **{k[0]: v for k, v in cases.partition_by(by, as_dict=True, maintain_order=True).items()}}
     cis = {c: intervals(_matrix(v, metrics), _column(v, 'sprite'), _column(v, 'run'), **kw) for c, v in parts.items()}
     table = {m: {c: asdict(ci[i]) for c, ci in cis.items() if ci[i]} for i, m in enumerate(metrics)}
@@ -229,7 +229,7 @@ def read_ledger(
     return [read_record(p) for p in sorted((checkout(root)/'data'/'ledger').glob('[0-9][0-9][0-9].json'))]
 
 # %% ../nbs/18_ledger.ipynb #b6d0d9ad
-KEPT = ('exact', 'same', 'colour5', 'delta_union', 'iou', 'boundary', 'size', 'size1', 'count_error', 'foreign', 'spill', 'jags', 'orphans', 'ms')
+KEPT = ('exact', 'same', 'colour5', 'delta_union', 'iou', 'boundary', 'size', 'size1', 'count_error', 'foreign', 'spill', 'jags', 'orphans', 'flicker', 'ms')
 
 def case_bytes(
     cases:pl.DataFrame, # a row a case (and run): case, sprite, source, condition and metrics

@@ -1,11 +1,12 @@
 "Experiments from the command line: a draft, a record, a comparison, a measurement repeated; and every way to get it wrong"
 import json, shutil
+from dataclasses import fields
 from pathlib import Path
 import numpy as np, polars as pl, pytest
 from spritedx import bench, metrics, peers
 from spritedx.cli import main
 from spritedx.core import SpriteDXError
-from spritedx.ledger import complete, read_cases, read_record
+from spritedx.ledger import Record, complete, read_cases, read_record
 
 root = Path(__file__).resolve().parent.parent
 
@@ -65,15 +66,47 @@ def test_show_and_compare(sh, two):
     assert '0.1000' in out and 'true' in out
     assert read_record(1).metrics['exact']['all']['n']==40
 
+@pytest.mark.parametrize('name', [f.name for f in fields(Record)])
+def test_a_record_lacks_nothing(sh, lab, two, name):
+    "Without any one of its fields a record is refused, and the field named"
+    p = lab/'data/ledger/001.json'; d = json.loads(p.read_text()); del d[name]; p.write_text(json.dumps(d))
+    for args in (('show',), ('show', 1), ('compare', 1, 0), ('rescore', 1), ('new', 'third', '--change', 'x')):
+        rc, out, err = sh(*args)
+        assert rc==1 and f'`{name}` is missing' in err and err.count('\n')==1
+    assert not list((lab/'data/ledger').glob('002*'))
+
+@pytest.mark.parametrize('name,value', [('claim', ' '), ('seeds', []), ('data_hash', 'x'), ('verdict', 'good'), ('wall_s', -1), ('metrics', {}), ('bench', None), ('cases_hash', None),
+    ('parent', 5), ('weights', 'w.safetensors'), ('date', 'today'), ('metrics', {'exact': {'all': {'n': 1, 'mean': .5, 'lo': .6, 'hi': .7}}})], ids=str)
+def test_a_record_says_something_in_every_field(sh, lab, two, name, value):
+    p = lab/'data/ledger/001.json'; p.write_text(json.dumps(json.loads(p.read_text())|{name: value}))
+    rc, out, err = sh('show', 1)
+    assert rc==1 and 'record 1: field `' in err and err.count('\n')==1
+
+def test_flicker_of_clips_is_kept_and_compared(sh, lab):
+    flick = lambda at: cases_of().with_columns(flicker=pl.Series([at]*39+[float('nan')]))
+    for n,at in enumerate((.3, .1)):
+        assert sh('new', f'clips{n}', '--change', 'x', *([] if n==0 else ['--parent', 0]))[0]==0
+        complete(n, flick(at), verdict='baseline' if n==0 else 'adopted', **rest)
+    assert read_record(1).metrics['flicker']['all']=={'n': 39, 'mean': .1, 'lo': .1, 'hi': .1}
+    assert '-0.2000' in sh('compare', 1, 0, '--metric', 'flicker')[1]
+
 def test_rescore(sh, two, monkeypatch):
     "Holds on the same numbers, on some of the cases, and not on others; a network's weights have to be the record's"
     asked = []
     def measured(df): monkeypatch.setattr(bench, 'measure', lambda *a, **k: asked.append(a) or df)
     measured(cases_of(.1)); rc, out, _ = sh('rescore', 1)
-    assert rc==0 and 'holds on 40 cases' in out and asked[0][0]=='procedural' and asked[0][1][0].opt.network is False
+    assert rc==0 and 'holds on 40 cases, every one as it was' in out and asked[0][0]=='procedural' and asked[0][1][0].opt.network is False
     measured(cases_of(.1)[:10]); assert 'holds on 10 cases' in sh('rescore', 1, '--limit', 10)[1]
+    measured(cases_of(.1).with_columns(pl.col('exact').reverse())); assert 'of them came out otherwise' in sh('rescore', 1)[1]
     measured(cases_of(-.2)); rc, _, err = sh('rescore', 1)
     assert rc==1 and 'does not hold: exact' in err
+
+def test_rescore_asks_for_the_same_conditions(sh, lab, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench, 'measure', lambda *a, **k: asked.append(a[3]) or cases_of())
+    assert sh('new', 'few', '--change', 'x')[0]==0
+    complete(0, cases_of(), verdict='baseline', **{**rest, 'bench': {**rest['bench'], 'conditions': ['a', 'b']}})
+    assert sh('rescore', 0)[0]==0 and asked==[['a', 'b']]
 
 def test_rescore_wants_the_weights_of_the_record(sh, lab):
     (lab/'other.safetensors').write_bytes(b'other')
