@@ -152,7 +152,7 @@ def _statements(sql): return sorted(' '.join(s.split()) for s in re.findall(r'CR
 def _connect(path, durable, mode='rw'):
     uri = 'file::memory:' if path==':memory:' else f'{Path(path).resolve().as_uri()}?mode={mode}'
     db = sqlite3.connect(uri, timeout=60, isolation_level=None, uri=True, cached_statements=256)
-    for s in ('foreign_keys=ON', 'trusted_schema=OFF', 'wal_autocheckpoint=4000', f'synchronous={"FULL" if durable else "NORMAL"}', 'cache_size=-64000', 'temp_store=MEMORY'): db.execute(f'PRAGMA {s}')
+    for s in ('page_size=8192', 'foreign_keys=ON', 'trusted_schema=OFF', 'wal_autocheckpoint=4000', f'synchronous={"FULL" if durable else "NORMAL"}', 'cache_size=-64000', 'temp_store=MEMORY'): db.execute(f'PRAGMA {s}')
     return db
 
 class Head(NamedTuple):
