@@ -50,7 +50,10 @@ def name_fault(
     s:str, # what shall be a name
 )->str|None: # what is wrong with it
     "Why `s` cannot be a name; None if it can"
-    if not isinstance(s, str) or not 2<=len(s)<=48: return 'a name has 2 to 48 characters'
+    return _fault(s) if isinstance(s, str) and 2<=len(s)<=48 else 'a name has 2 to 48 characters'
+
+@lru_cache(1<<12)
+def _fault(s):
     words = s.split(' ')
     if s!=unicodedata.normalize('NFC', s) or '' in words or len(words)>5: return 'a name is one to five words with single spaces between'
     if not any(all(r.fullmatch(w) for w in words) for r in _words.values()): return "a name has letters of one script and ' - . inside a word"
@@ -180,7 +183,7 @@ def strangers(
     small,out = None,[]
     for m in _word.finditer(s):
         w = m[0]
-        if w==w.lower() or w=='I' or w in known: continue
+        if w.islower() or w==w.lower() or w=='I' or w in known: continue
         i = m.start()
         if i>1 and s[i-1] in "'’" and s[i-2].isalpha(): continue # what is left of a name after its apostrophe
         if _begins(s, i):
@@ -213,9 +216,14 @@ def name_runs(
     found = _tokens.findall(_outside(body))
     words = [w for w,_ in found]
     spans = _spans([_sort(w) for w in words], [gap in _joins or gap.isspace() for _,gap in found])
-    bare = [_bare(w) for w in words]
-    return {_narrow(''.join(bare[i:j])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(words[i:j])}
+    bare,small = [_bare(w) for w in words],[_small(w) for w in words]
+    return {_narrow(''.join(bare[i:j])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(small[i:j])}
 
-def _phrase(words):
+@lru_cache(1<<14)
+def _small(w):
+    "2: not ordinary; 1: ordinary, in small letters where a name has a capital; 0: ordinary otherwise"
+    return 2 if not ordinary(w.lower()) else 0 if _capital(w) or w in PARTICLES else 1
+
+def _phrase(small):
     "Ordinary words in small letters after the first, such as `In a`: no way to write the name Ina"
-    return all(ordinary(w.lower()) for w in words) and not all(_capital(w) or w in PARTICLES for w in words)
+    return 1 in small and 2 not in small

@@ -65,6 +65,8 @@ def sign(
     s = max((p for n in nodes if n.__class__ is str for p in re.split('[.!?]', n)), key=len, default='').strip()[1:]
     return s if len(s)>11 else ''
 
+_steps = [next((s for s in (7, 5, 3, 2) if k%s), 1) for k in range(210)] # by the number of alternatives
+
 class Grammar:
     "Rules, each a list of phrases"
     def __init__(self, rules:dict):
@@ -104,7 +106,7 @@ class Grammar:
         "One alternative that the facts allow; a rule's are tried in random order, fresh ones first, then those told lately"
         alts = n[1] if n[0]=='{' else self.rules[n[1]]
         late, k, i = None, len(alts), int(r.random()*len(alts))
-        step = next((s for s in (7, 5, 3, 2) if k%s), 1) # without a common divisor every alternative gets its turn
+        step = _steps[k%210] # without a common divisor every alternative gets its turn
         for _ in range(k):
             i = (i+step)%k
             if not self.can(alts[i], facts): continue
@@ -124,7 +126,7 @@ def finish(
     text:str, # what a grammar said
 )->str:
     "`a` or `an`, capitals at the beginnings of sentences, single spaces"
-    text = re.sub(r' +([,.;:!?])', r'\1', re.sub(r'[ \t]+', ' ', text)).strip()
+    text = re.sub(r' +([,.;:!?])', r'\1', re.sub(r'[ \t]{2,}|\t', ' ', text)).strip()
     return _start.sub(lambda m: m[1]+m[2].upper(), _an.sub(r'\1n ', text))
 
 # %% ../nbs/05_tongue.ipynb #dab18353

@@ -88,7 +88,7 @@ def sprite_key(
 )->str: # 32 hexadecimal digits
     "Idempotency key of a sprite in a universe; what is invisible does not count"
     h = hashlib.blake2b(f'{universe}{pixels.shape}'.encode(), digest_size=16)
-    h.update(np.ascontiguousarray(zero_hidden(pixels)).tobytes())
+    h.update(np.ascontiguousarray(zero_hidden(pixels)))
     return h.hexdigest()
 
 # %% ../nbs/44_universe.ipynb #b98d8482
@@ -152,7 +152,7 @@ def _statements(sql): return sorted(' '.join(s.split()) for s in re.findall(r'CR
 def _connect(path, durable, mode='rw'):
     uri = 'file::memory:' if path==':memory:' else f'{Path(path).resolve().as_uri()}?mode={mode}'
     db = sqlite3.connect(uri, timeout=60, isolation_level=None, uri=True, cached_statements=256)
-    for s in ('foreign_keys=ON', 'trusted_schema=OFF', 'wal_autocheckpoint=4000', f'synchronous={"FULL" if durable else "NORMAL"}', 'cache_size=-64000', 'temp_store=MEMORY'): db.execute(f'PRAGMA {s}')
+    for s in ('page_size=8192', 'foreign_keys=ON', 'trusted_schema=OFF', 'wal_autocheckpoint=4000', f'synchronous={"FULL" if durable else "NORMAL"}', 'cache_size=-64000', 'temp_store=MEMORY'): db.execute(f'PRAGMA {s}')
     return db
 
 class Head(NamedTuple):
@@ -466,7 +466,7 @@ MAX_OPS,MAX_BYTES,MAX_ADVANCE = 512,200_000,400
 def _int(x): return type(x) is int and 0<=x<10**8
 def _re(p): return lambda x, r=re.compile(p): isinstance(x, str) and bool(r.fullmatch(x))
 def _opt(f): return lambda x: x is None or f(x)
-def _in(*xs): return lambda x: isinstance(x, str) and x in xs
+def _in(*xs): return lambda x, xs=frozenset(xs): isinstance(x, str) and x in xs
 def _str(x): return isinstance(x, str)
 _eid = _re('[plog][0-9a-z]{10}')
 _word32 = _re('[a-z][a-z_]{1,31}')
@@ -486,7 +486,7 @@ FIELDS = dict(
     advance=dict(day=_int)) # what an operation holds, and of what form
 
 _order = {k: i for i,k in enumerate(('advance', 'entity', 'promote', 'alias'))} # what others rest on comes first
-_sprite = _re('[0-9a-f]{32}')
+_sprite,_key = _re('[0-9a-f]{32}'),_re('[a-z0-9:_-]{3,64}')
 
 # %% ../nbs/44_universe.ipynb #9dd617e2
 class View:
@@ -712,9 +712,9 @@ def _form_fault(op):
 @rule(world=False)
 def _form(v, p):
     "Operations are well-formed: known kinds, all fields, of the right type"
-    if not _re('[a-z0-9:_-]{3,64}')(p.key): yield None,(),'the key is 3 to 64 of a-z 0-9 : _ -'
-    if not _opt(_eid)(p.subject): yield None,(),'the subject is an id or nothing'
-    if not _opt(_int)(p.base): yield None,(),'the base is a number of log entries or nothing'
+    if not _key(p.key): yield None,(),'the key is 3 to 64 of a-z 0-9 : _ -'
+    if p.subject is not None and not _eid(p.subject): yield None,(),'the subject is an id or nothing'
+    if p.base is not None and not _int(p.base): yield None,(),'the base is a number of log entries or nothing'
     for i,op in enumerate(p.ops):
         if m := _form_fault(op): yield i,(),m
 
@@ -796,9 +796,10 @@ def _name_short(v, op):
     e = v.entity(op['id'])
     if op['kind']=='short' and f' {op["alias"]} ' not in f' {e.name} ': yield (op['alias'], e.id),f'{op["alias"]} is no part of the name {e.name}; make it an epithet'
 
+@lru_cache(1<<12)
 def _skeletons(s):
     "An article makes no other name"
-    return {k := skeleton(s), 'the'+k, *([skeleton(s[4:])] if s.startswith('the ') else [])}
+    return frozenset({k := skeleton(s), 'the'+k, *([skeleton(s[4:])] if s.startswith('the ') else [])})
 
 @rule('entity', 'alias')
 def _name_unique(v, op):
@@ -815,7 +816,7 @@ def _when(v, x): return v.u.calendar.text(x)
 def _future(v, op):
     "Nothing is later than today"
     for f in ('start', 'end', 'day'):
-        if op.get(f) is not None and op[f]>v.now: yield (),f'{_when(v, op[f])} is later than today, {_when(v, v.now)}'
+        if (x := op.get(f)) is not None and x>v.now: yield (),f'{_when(v, x)} is later than today, {_when(v, v.now)}'
 
 @rule('entity', 'relation', 'claim', 'end', 'part')
 def _lifetime(v, op):

@@ -146,15 +146,16 @@ def _palette(c, ys, h):
     n = np.bincount(idx, minlength=len(NAMES))/len(c)
     weight = (np.bincount(idx, ((light[c]-.1)/.6).clip(.1, 1), len(NAMES))/len(c)).tolist()
     vivid = (np.bincount(idx, chroma[c], len(NAMES))/np.maximum(n*len(c), 1)).tolist()
+    there = np.flatnonzero(n).tolist()
     n, fam = n.tolist(), [sum(weight[i] for i in own) for own in _own]
     known = lambda f: max(_own[f], key=lambda i: weight[i]*(.8+_light[i])) # a family's lighter half
     first, *rest = sorted(range(len(fam)), key=lambda f: -fam[f])
     second = next((known(f) for f in rest if fam[f]>(.05 if f!=_black else .2)), None)
     taken = {first, None if second is None else _hue[second]}
-    odd = [i for i in range(len(NAMES)) if .004<n[i]<.12 and vivid[i]>.09 and _light[i]>.25 and _hue[i] not in taken]
+    odd = [i for i in there if .004<n[i]<.12 and vivid[i]>.09 and _light[i]>.25 and _hue[i] not in taken]
     accent = max(odd, key=lambda i: vivid[i]*n[i]**.3, default=None)
     at = float(ys[idx==accent].mean())/h if odd else 0
-    names = tuple((NAMES[i], round(n[i], 3)) for i in sorted(range(len(n)), key=lambda i: -n[i])[:5] if n[i]>0)
+    names = tuple((NAMES[i], round(n[i], 3)) for i in sorted(there, key=lambda i: -n[i])[:5])
     return names, NAMES[known(first)], *(None if i is None else NAMES[i] for i in (second, accent)), 'top' if at<.36 else 'middle' if at<.7 else 'bottom'
 
 def _glow(a, light, vivid):
@@ -538,12 +539,14 @@ def _settled(l:Life):
     if day: l.d.relate('home', l.me, to, day)
     l.home, l.since = (l.d.view.entity(to), day) if day else (old or l.born, None)
 
+_tempers = {k: frozenset(v.split()) for k,v in TEMPERS.items()}
+
 def _trade(l:Life)->None:
     "Trade, temper and how to speak of them"
     table = TRADES if l.seen.stands else CALLINGS
     weight = lambda words: 1+4*len(words&l.tags)**2
     l.trade = table.get(hint(l.prompt, table)) or table[weighted(l.r, {k: weight(t.tags) for k,t in table.items()})]
-    l.temper = weighted(l.r, {k: weight(set(v.split())) for k,v in TEMPERS.items()})
+    l.temper = weighted(l.r, {k: weight(v) for k,v in _tempers.items()})
     l.they = weighted(l.r, dict(she=9, he=9, they=3))
 
 # %% ../nbs/45_writer.ipynb #e29569fc
@@ -553,7 +556,11 @@ def told_lately(
     k:int=10,   # lives
 )->str:
     "The newest stories, which the next one shall not repeat"
-    return '\n'.join(b for b, in u.q('SELECT text.body FROM log JOIN text ON text.u=log.u AND text.subject=log.subject AND text.log=log.n WHERE log.u=? AND log.n>?', u.id, n-k))
+    told = vars(u).setdefault('told', {}) # by entry; the log only grows, so what was read once stays so
+    for i in range(max(1, n-k+1), n+1):
+        if not told.get(i): told[i] = [b for b, in u.q('SELECT text.body FROM log JOIN text ON text.u=log.u AND text.subject=log.subject AND text.log=log.n WHERE log.u=? AND log.n=?', u.id, i)]
+    for i in [i for i in told if i<=n-k]: del told[i]
+    return '\n'.join(b for i in range(max(1, n-k+1), n+1) for b in told[i])
 
 def _date(l, day, r):
     y, m, dom = l.cal.ymd(day)
@@ -745,7 +752,7 @@ def inscribe(
     "Give a sprite its place in a universe; the same sprite again is only looked up"
     key = sprite_key(u.id, rgba)
     if r := u.find(key): return r
-    found(u)
+    if 'founded' not in vars(u): found(u); u.founded = True # for good
     for i in range(tries):
         try: return u.commit(writer(u, rgba, key, prompt, name, kind, i))
         except Refused as e:
