@@ -305,7 +305,8 @@ def _plainer(c, n, e, key, far=.12, near=.1, like=.1):
     i = np.flatnonzero(leans); gap = lambda a,b: np.linalg.norm(a[:, None]-b, axis=-1)
     own = ((gap(lab[i], lab)<like)&(lean>.7*lean[i, None]))@n>=6
     bare = lab[i]; bare[:, 1:] -= lean[i, None]*hue
-    d = gap(bare, lab[plain]); j = plain[d.argmin(1)]
+    d = gap(bare, lab[plain]) # of several the commonest
+    j = plain[np.where(d<far, d-.02*np.log2(1+(n+e)[plain]), np.inf).argmin(1)]
     ok = ~own&(d.min(1)<far)&(e[i]>n[i]) # what stands inside most is an eye, not a tint
     if n[leans].sum()>=3: ok &= np.linalg.norm(lab[i]-lab[j], axis=1)<near # the hue is the sprite's too: only what is nearly the same
     to[i[ok]] = j[ok]
@@ -322,8 +323,8 @@ def unspill(
     u = np.unique(np.concatenate([np.unique(_packed(f)[f[..., 3]>0]) for f in frames]))
     if not len(u): return frames
     at = lambda f,m: np.searchsorted(u, _packed(f)[m])
-    parts = lambda f, i: (i, (f[..., 3]>0)&~i)
-    n,e = np.mean([[np.bincount(at(f, m), minlength=len(u)) for m in parts(f, _inside(f[..., 3]))] for f in frames], 0)
+    count = lambda where: sum(np.bincount(at(f, where(f)), minlength=len(u)) for f in frames)/len(frames)
+    n,e = count(lambda f: _inside(f[..., 3])),count(lambda f: (f[..., 3]>0)&~_inside(f[..., 3]))
     c = np.stack([u>>16, u>>8&255, u&255], -1).astype(np.uint8)
     to = c[_plainer(c, n, e, key)]
     def recoloured(f):
