@@ -20,7 +20,7 @@ from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
 from .grid import Grid, cell_spread, find_grid, sample
-from .key import Key, despill, estimate_key, key_matte, refine_matte
+from .key import Key, despill, estimate_key, key_matte, refine_matte, unspill
 from .matte import MatteOptions, cutter
 from .palette import Palette, extract, noise_level, snap, toed
 from .sprite import Sprite, fit
@@ -337,9 +337,15 @@ def finish(
         return frames,None
     pal,n = load_palette(opt.palette)
     pal = pal or extract([frames[i] for i in seen[::max(1, len(seen)//12)]], n, step=STEP if r.network else None)
-    return keep(_each(lambda f: snap(f, pal), frames)),pal
+    frames = keep(_each(lambda f: snap(f, pal), frames))
+    if not (r.matte=='key' and r.network): return frames,pal
+    frames = unspill(frames, Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain'), keep)
+    return frames,_used(pal, frames) if str(opt.palette)=='auto' else pal
 
-def _colours(frames): return len(functools.reduce(np.union1d, (np.unique(_packed(f, 0)) for f in frames)))
+def _used(pal, frames): return replace(pal, colors=pal.colors[np.isin(_packed(np.c_[pal.colors, np.full(len(pal), 255)]), _kinds(frames))])
+
+def _kinds(frames): return functools.reduce(np.union1d, (np.unique(_packed(f, 0)) for f in frames))
+def _colours(frames): return len(_kinds(frames))
 
 def already_clean(
     raw:list,    # (H, W, 4) uint8, as given
