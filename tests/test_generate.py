@@ -383,7 +383,7 @@ def test_a_local_model_draws(sh, tiny):
     assert local(sh, tiny)[1][-1].startswith('0 made, 1 there')
 
 def test_a_local_model_draws_from_a_picture(sh, tiny):
-    "Image to image with the same weights: a little strength stays near the reference, all of it does not"
+    "Image to image with the same weights: the strength decides what comes out, and so does the reference"
     Image.fromarray(np.kron(np.random.default_rng(1).integers(0, 255, (4, 4, 3), np.uint8), np.ones((16, 16, 1), np.uint8))).save('ref.png')
     for s,d in ((.5, 'near'), (1, 'far')): assert local(sh, tiny, '--reference', 'ref.png', '--strength', s, '--steps', 4, out=d)[::2]==(0, [])
     assert local(sh, tiny, '--steps', 4, out='free')[0]==0
