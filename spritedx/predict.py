@@ -89,7 +89,7 @@ def write_graph(
     if out.suffix!='.onnx': raise SpriteDXError(f'{out} has no name for a graph; call it {out.stem}.onnx')
     if size is not None and (size%32 or not 64<=size<=2048): raise SpriteDXError(f'size {size} must be a multiple of 32 from 64 to 2048')
     head = {k: v for k,v in (weights_meta(source) if source.suffix=='.safetensors' else {}).items() if k in ('spec', 'recipe', 'licence')}
-    if not bare and source.suffix=='.safetensors': head['weights'] = weights_hash(source)
+    if source.suffix=='.safetensors': head['weights'] = weights_hash(source)
     how = dict(steps=steps, size=size or 256)
     b = to_onnx(net, bare=bare, **how, **head)
     with atomic_path(out) as t:

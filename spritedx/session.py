@@ -8,7 +8,7 @@ Docs: https://spritedx.github.io/spritedx/session.html.md"""
 __all__ = ['GRAPH', 'read_tensors', 'graph_path', 'graph_meta', 'filled', 'opened', 'session', 'restore']
 
 # %% ../nbs/03_session.ipynb #6b79acf3
-import functools, json, os
+import functools, hashlib, json, os
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
@@ -105,10 +105,15 @@ def opened(
     kept = filled(o, json.loads(meta['outside']), tensors) if 'outside' in meta else []
     return ort.InferenceSession(graph, o, providers=['CPUExecutionProvider']),kept
 
+def _hash(tensors): # as `spritedx.weights.weights_hash` has it; a graph keeps small tensors, so other weights of its shape will not do
+    h = hashlib.blake2b(digest_size=8)
+    for k,v in sorted(tensors.items()): h.update(k.encode()+v.tobytes())
+    return h.hexdigest()
+
 def _beside(path, meta):
     "The weights of a graph that has none"
     f = path.with_suffix('.safetensors'); t,head = read_tensors(f)
-    if head.get('spec')!=meta['spec']: raise SpriteDXError(f'{path.name} is the graph of another network than {f.name} holds; make it anew with spritedx export --onnx {path} --bare')
+    if head.get('spec')!=meta['spec'] or meta.get('weights') not in (None, _hash(t)): raise SpriteDXError(f'{path.name} is the graph of another network than {f.name} holds; make it anew with spritedx export --onnx {path} --bare')
     return t
 
 @functools.lru_cache(4)
