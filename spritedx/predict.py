@@ -15,7 +15,7 @@ import numpy as np, torch
 from .acnet import Sharing
 from .core import SpriteDXError, atomic_path, settings
 from .flow import FlowNet
-from .tiles import tiled
+from .tiles import mirrored, tiled
 from .session import graph_meta, opened
 from .weights import load_weights, weights_hash, weights_meta
 
@@ -68,11 +68,13 @@ def restore(
     model:str='ac',    # which of the shipped ones, where no weights are named
     steps:int=None,    # of a flow (default: its own)
     seed:int=None,     # of a flow (default: that of settings.ini)
+    views:int=1,       # mirror images whose answers are averaged, see `mirrored`; a flow has one
 )->list:               # (h, w, 4) float32: clean colours, soft alpha
     "Frames through the anti-corruption network"
     net,side = network(weights, model, steps)[0],settings().size
-    ask = dict(steps=steps, seed=settings().seed if seed is None else seed) if isinstance(net, FlowNet) else {}
-    return tiled(lambda x: forward(net, x, batch, **ask), frames, side)
+    flow = isinstance(net, FlowNet)
+    ask = dict(steps=steps, seed=settings().seed if seed is None else seed) if flow else {}
+    return tiled(mirrored(lambda x: forward(net, x, batch, **ask), 1 if flow else views), frames, side)
 
 # %% ../nbs/35_predict.ipynb #77cb2516
 def write_graph(

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from .core import SpriteDXError, rng, settings
-from .tiles import tiled
+from .tiles import mirrored, tiled
 
 # %% ../nbs/03_session.ipynb #bd3acaf8
 _kinds = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I64': '<i8', 'I32': '<i4', 'U8': 'u1', 'BOOL': '?'}
@@ -137,6 +137,7 @@ def restore(
     model:str='ac',    # not used: a graph is what it is
     steps:int=None,    # what a flow's graph was made with, or nothing
     seed:int=None,     # of a flow (default: that of settings.ini)
+    views:int=1,       # mirror images whose answers are averaged, see `mirrored`; a flow has one
 )->list:               # (h, w, 4) float32: clean colours, soft alpha
     "Frames through a network's graph"
     s,meta = session(weights); kind = meta.get('kind')
@@ -146,4 +147,4 @@ def restore(
         ask = dict(noise=rng('flow', settings().seed if seed is None else seed).standard_normal(x.shape, np.float32)) if kind=='flow' else {}
         return s.run(None, dict(x=x, **ask))[0]
     def forward(xs): return np.concatenate([one(np.ascontiguousarray(x.transpose(2, 0, 1)[None])) for x in xs]).transpose(0, 2, 3, 1)
-    return tiled(forward, frames, settings().size)
+    return tiled(mirrored(forward, 1 if kind=='flow' else views), frames, settings().size)
