@@ -39,7 +39,7 @@ class Options:
     model:str='ac'      # where no weights are named: the regressor 'ac' or the 'flow'
     steps:int=None      # of a flow (default: its own)
     seed:int=None       # of a flow (default: that of settings.ini)
-    views:int=None      # how many mirror images the network is asked about, 1, 2 or 4 (default: 4 for a still, 1 for a clip)
+    views:int=1         # mirror images whose answers are averaged, 1, 2 or 4; more gain nothing (record 010)
     style:str='pixel'   # or 'smooth': the cut-out at full size, nothing else changed
     cut:MatteOptions=MatteOptions() # how to cut out at full size
 
@@ -48,7 +48,7 @@ class Options:
         if isinstance(self.cut, dict): object.__setattr__(self, 'cut', MatteOptions(**self.cut)) # as a record holds it
         if self.style not in ('pixel', 'smooth'): raise SpriteDXError(f'style={self.style!r} is unknown; use pixel or smooth')
         if self.alpha not in ('binary', 'soft'): raise SpriteDXError(f'alpha={self.alpha!r} is unknown; use binary or soft')
-        if self.views not in (None, 1, 2, 4): raise SpriteDXError(f'views={self.views!r} cannot be had; use 1, 2 or 4')
+        if self.views not in (1, 2, 4): raise SpriteDXError(f'views={self.views!r} cannot be had; use 1, 2 or 4')
         if self.model not in ('ac', 'flow'): raise SpriteDXError(f'model={self.model!r} is unknown; use ac or flow')
         if self.steps is not None and not 1<=self.steps<=100: raise SpriteDXError(f'a flow of {self.steps} steps cannot be had; use 1 to 100')
         s = str(self.size)
@@ -256,7 +256,6 @@ def cleaned(
     opt:Options,
     r:Report,
     box:tuple=None, # slices (y, x) (default: where something is in these frames)
-    views:int=1,    # mirror images that are asked about
 )->list:         # (h, w, 4) uint8, the network's own soft alpha
     "Frames through the network"
     if str(opt.weights or '').endswith('.onnx'): from spritedx.session import restore # without torch
@@ -266,7 +265,7 @@ def cleaned(
         r.warn(f'larger than {settings().size} native pixels: cleaned in tiles, outside the range the network was trained on')
     out,keyed = [np.zeros_like(f) for f in frames],matte=='key'
     shown = [as_opaque(f[b]) if keyed else f[b] for f in frames]
-    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=views)): o[b] = to_uint8(c)
+    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views)): o[b] = to_uint8(c)
     r.network = True
     return out
 
@@ -277,11 +276,11 @@ def restored(
     keep:Callable=list,   # what results are kept in, see `clean_stream`
 )->list:                  # (h, w, 4) uint8, soft alpha
     "The network's answer, and whether there was a sprite in the picture at all"
-    box,seen,views = box_of(small, air_for(r.matte)),r.matte,opt.views or (4 if len(small)==1 else 1)
+    box,seen = box_of(small, air_for(r.matte)),r.matte
     def parts():
         left = iter(small)
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
-            done = cleaned(part, seen, opt, r, box, views)
+            done = cleaned(part, seen, opt, r, box)
             if not k: _reconsider(part[0], done[0], r)
             yield from (_matted(f, d, r.matte) for f,d in zip(part, done))
     return keep(parts())
