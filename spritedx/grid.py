@@ -251,7 +251,7 @@ def choose(
         s, r, rim = score(levels, k, p)
         if out and 3*s*c<max(out)[0] and not (full and max(out)[1]<3): continue # no other scale makes up for that
         s, r, rim = max([(s, r, rim)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
-        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec, rim))
+        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(1 if not codec else .3 if p*2.**k>3 else .05), p*2.**k, s, r, k, p, codec, rim))
     if not out: return None
     best = max(out)
     if full and best[1]<3 and best[7]>.1: # a photograph that was enlarged
