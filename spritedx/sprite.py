@@ -526,6 +526,7 @@ def sheet_json(clip, image, cols, scale=1):
                    sourceSize=dict(w=w, h=h), duration=t) for i,t in enumerate(clip.durations)]
     tags = [dict(name=n, **{'from': a, 'to': b}, direction='forward') for n,a,b in clip.tags]
     meta = dict(app='spritedx', version='1.0', image=image, format='RGBA8888', size=dict(w=cols*w, h=rows*h), scale=str(scale), frameTags=tags)
+    if at := clip[0].meta.get('anchor'): meta['slices'] = [dict(name='anchor', color='#0000ffff', keys=[dict(frame=0, bounds=box(0, 0), pivot=dict(x=at[0]*scale, y=at[1]*scale))])]
     return dict(frames=frames, meta={**meta, **({'spritedx': clip.meta} if clip.meta else {})})
 
 # %% ../nbs/11_sprite.ipynb #bec8393d
