@@ -7,8 +7,8 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'as_opaque', 'unevenness', 'grid_of', 'to_native',
            'shrink', 'bare_native', 'grid_by_hand', 'regrid', 'grid_for_height', 'lattice', 'moved', 'Hold', 'box_of',
-           'air_for', 'cleaned', 'restored', 'finish', 'outlined', 'already_clean', 'already_flat', 'checked', 'smooth',
-           'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'air_for', 'cleaned', 'restored', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'checked',
+           'smooth', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, os, re, time
@@ -404,6 +404,46 @@ def _edges(f, opt):
     if opt.alpha=='binary': f = np.dstack([f[..., :3], np.where(f[..., 3]>127, 255, 0).astype(np.uint8)])
     return zero_hidden(f)
 
+def _commonest(c, run):
+    "Of colours (n, m) and the runs they are in, (n, m) and none shared: the commonest of each run, of several the least; (n, m)"
+    _,r = np.unique(run, return_inverse=True); k,n = np.unique(r.ravel().astype(np.uint64)<<np.uint64(32)|c.ravel(), return_counts=True)
+    o = np.lexsort((-n, k>>np.uint64(32))); first = o[np.r_[True, np.diff((k>>np.uint64(32))[o])>0]]
+    return (k[first]&np.uint64(0xffffffff)).astype(np.uint32)[r.reshape(c.shape)]
+
+def _runs(s, c, v, still, part):
+    "Where runs of rest begin: (n, m) bool for samples and results (n, m, 3), toed OKLab, and visibility (n, m); the first row is what was before"
+    out,ref,was,k = np.zeros(v.shape, bool),s[0].copy(),c[0].copy(),np.ones(v.shape[1])
+    for t in range(1, len(s)):
+        e,d = s[t]-ref,c[t]-was
+        out[t] = ((e*e).sum(-1)>=still**2)|(v[t]!=v[t-1])|((e*d).sum(-1)>=part*np.maximum((d*d).sum(-1), 1e-8))
+        k = np.where(out[t], 1, k+1); ref = np.where(out[t][:, None], s[t], ref+(s[t]-ref)/k[:, None]); was = np.where(out[t][:, None], c[t], was)
+    return out
+
+def rested(
+    frames,             # sequence of (h, w, 4) uint8, in few colours
+    given,              # as they were sampled
+    keep:Callable=list,
+    still:float=.05,    # how far a sample may be from the mean of its run, toed OKLab
+    part:float=.6,      # how much of the way to another colour a sample must go for the change to be one
+    block:int=64,       # frames looked at together
+):                      # frames
+    "Frames in which a pixel keeps one colour for as long as what was sampled there rests: the commonest"
+    def parts():
+        last = None
+        for a in range(0, len(frames), block):
+            x = np.stack([frames[i] for i in range(a, min(a+block, len(frames)))]); z = x if last is None else np.concatenate([last[None], x])
+            c = _packed24(z).reshape(len(z), -1); m = np.flatnonzero((c!=c[0]).any(0))
+            if len(m):
+                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))]).reshape(len(z), -1, 4)[:, m, :3]); c = c[:, m]
+                begin = _runs(s, toed(z.reshape(len(z), -1, 4)[:, m, :3]), z[..., 3].reshape(len(z), -1)[:, m]>0, still, part); run = begin.cumsum(0)*len(m)+np.arange(len(m))
+                new = _commonest(c, run) if last is None else np.where(begin.cumsum(0)==0, c[0], _commonest(c, run))
+                y = np.stack([new>>16, new>>8&255, new&255], -1).astype(np.uint8); f = z.reshape(len(z), -1, 4); f[:, m, :3] = np.where(f[:, m, 3:]>0, y, 0)
+            x = z[len(z)-len(x):]; last = x[-1]
+            yield from x
+    return keep(parts())
+
+def _packed24(x): return x[..., :3].astype(np.uint32)@np.array([65536, 256, 1], np.uint32)
+
 STEP = .012 # how far apart pixels of one colour come out of the network, toed OKLab
 
 def finish(
@@ -411,6 +451,7 @@ def finish(
     opt:Options,
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
+    given=None,           # the same frames as sampled, of a clip
 )->tuple:                 # frames, Palette
     "Binary alpha, a palette, and what was asked for of the outline"
     frames = keep(_edges(f, opt) for f in frames)
@@ -424,6 +465,7 @@ def finish(
     if r.matte=='key' and r.network:
         frames = unspill(frames, Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain'), keep)
         if str(opt.palette)=='auto' and own is to: own = to = _used(own, frames)
+    if given is not None and len(frames)>1: frames = rested(frames, given, keep)
     if own is to: return frames,to
     return keep(_each(lambda f: dither(f, to, 8 if opt.dither=='ordered8' else 4), frames)),to
 
@@ -547,9 +589,10 @@ def clean_stream(
         return zero_hidden(s) if as_is else s
     placed = ((m, moved(g, hold(at)) if hold else g) for m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
     small = keep(_each(native, placed)); clock('sample')
+    given = small
     if net: small = restored(small, opt, r, keep)
     clock('network')
-    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep)
+    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given)
     if opt.outline=='clean': small = outlined(small, r, keep)
     small,r.anchor = on_canvas(small, opt.anchor, opt.pad, keep)
     clock('palette')
