@@ -11,10 +11,11 @@ __all__ = ['FORMATS', 'PAGE', 'Item', 'expand', 'target', 'Shelf', 'Sprites', 'L
 # %% ../nbs/48_files.ipynb #2f541669
 import json, os, re, tempfile, time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
-from .core import SpriteDXError, atomic_path
+from .core import SpriteDXError, atomic_path, settings
 from .pipeline import Options, checked, clean_frames, clean_stream, load_palette, provenance
 from .sprite import IMAGE, Clip, Sprite, read, write_apng, write_gif, write_png, write_sheet, write_webp
 from .video import VIDEO, clip_faults, durations_of, find_loop, frames, glance, in_place, is_film, shots, small
@@ -112,25 +113,28 @@ PAGE = 1<<25 # most pixels of one sheet or animation
 def parts(
     clip:Clip,
     fmt:str,
+    scale:int=1,
 )->list: # (what is added to the name, first frame, frame after the last)
     "The files that a clip is written to"
     one = fmt in ('gif', 'apng', 'webp') and len(clip.tags)>1
     spans = [(f'-{n}', f, t+1) for n,f,t in clip.tags] if one else [('', 0, len(clip))]
-    per = max(1, PAGE//(clip.size[0]*clip.size[1]))
+    per = max(1, PAGE//(clip.size[0]*clip.size[1]*scale**2))
     return [(e+(f'-{k+1}' if k else ''), i, min(i+per, b)) for e,a,b in spans for k,i in enumerate(range(a, b, per))]
 
 def write_all(
     clip:Clip,
     path:Path,
     fmt:str=None,
+    scale:int=1, # whole-number enlargement
 )->list: # of paths
     "Write a still or a clip in the format asked for, or the one its suffix says"
-    path = Path(path)
+    path,most = Path(path),settings().max_side//max(clip.size)
+    if scale>most: raise SpriteDXError(f'{max(clip.size)} px times {scale} are more than the {settings().max_side} px that are read again; use --scale {most} at most')
     fmt = fmt or {'.gif': 'gif', '.apng': 'apng', '.webp': 'webp'}.get(path.suffix.lower(), 'png' if len(clip)==1 else 'sheet')
     if fmt=='png' and len(clip)>1: fmt = 'sheet'
-    if fmt=='png': return [write_png(clip[0], path, indexed=True)]
-    put = dict(sheet=write_sheet, gif=write_gif, apng=write_apng, webp=write_webp)[fmt]
-    return [put(part(clip, a, b), path.with_name(path.stem+e+path.suffix)) for e,a,b in parts(clip, fmt)]
+    if fmt=='png': return [write_png(clip[0], path, scale, indexed=True)]
+    put = dict(sheet=partial(write_sheet, indexed=True), gif=write_gif, apng=write_apng, webp=write_webp)[fmt]
+    return [put(part(clip, a, b), path.with_name(path.stem+e+path.suffix), scale=scale) for e,a,b in parts(clip, fmt, scale)]
 
 def write(clip:Clip, path:Path, fmt:str=None)->Path:
     "`write_all`; the first path"
@@ -273,7 +277,7 @@ def clean_many(
             if to.exists() and to.resolve() in given: raise SpriteDXError(f'{to} is an input and would be overwritten; choose another place with -o')
             if resume and to.exists(): b.skipped.append(str(it.path)); continue
             clip,rep = (make or clean_file)(it.path, opt)
-            made = write_all(clip, to, fmt)
+            made = write_all(clip, to, fmt, opt.scale)
             if len(made)>1: rep['warnings'] = rep['warnings']+['in parts: '+', '.join(o.name for o in made)]
             rep['output'] = str(made[0]); b.done.append(rep)
         except SpriteDXError as e: _fail(b, it.path, str(e), say)

@@ -6,30 +6,32 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['SMALL', 'STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'unevenness',
-           'seems_enlarged', 'grid_of', 'to_native', 'shrink', 'bare_native', 'lattice', 'moved', 'Hold', 'box_of',
-           'air_for', 'cleaned', 'restored', 'finish', 'already_clean', 'already_flat', 'checked', 'smooth',
-           'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'seems_enlarged', 'grid_of', 'to_native', 'shrink', 'bare_native', 'grid_by_hand', 'regrid',
+           'grid_for_height', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'rested',
+           'finish', 'outlined', 'already_clean', 'already_flat', 'checked', 'smooth', 'clean_stream', 'provenance',
+           'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
-import functools, os, time
+import functools, os, re, time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
-from .grid import Grid, cell_spread, find_grid, sample
+from .grid import Grid, cell_spread, find_grid, fit_grid, sample
 from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, unspill
 from .matte import MatteOptions, cutter
-from .palette import Palette, extract, noise_level, snap, toed
-from .sprite import Sprite, fit
+from .near import nearest
+from .palette import Palette, dither, extract, noise_level, snap, toed
+from .sprite import ANCHORS, Sprite, clean_outline, fit, on_canvas, outline_colours
 
 # %% ../nbs/40_pipeline.ipynb #f4a4a6e9
 @dataclass(frozen=True)
 class Options:
     "How to clean; every default is a decision the pipeline takes by itself"
-    size:str='auto'     # 'auto' (find the native grid, else fit to 128) or a whole number: longest side, px
+    size:str='auto'     # native size: 'auto' (find the grid, else fit to 128), cells along the longer side, or WxH
     palette:str='auto'  # 'auto', a number of colours, or a palette file (.hex .gpl .pal .png ...)
     matte:str='auto'    # 'auto', 'keep' (the picture's own alpha), 'network' (the matting network, at full size) or 'none' (full pictures)
     alpha:str='binary'  # 'binary' or 'soft'
@@ -42,18 +44,40 @@ class Options:
     views:int=1         # mirror images whose answers are averaged, 1, 2 or 4; more gain nothing (record 011)
     style:str='pixel'   # or 'smooth': the cut-out at full size, nothing else changed
     cut:MatteOptions=MatteOptions() # how to cut out at full size
+    height:int=None     # of the sprite in the first frame, px; its width follows
+    colours:int=None    # at most so many: of a palette file, or of the picture's own
+    dither:str='none'   # 'ordered' (Bayer 4x4) or 'ordered8' (8x8), where there are fewer colours than the picture's own
+    outline:str='keep'  # 'clean': without doubles and orphans
+    anchor:str='none'   # 'bottom' or 'centre': frames on the smallest common canvas, standing there
+    pad:int=0           # air on every side, px
+    scale:int=1         # whole-number enlargement of what is written
 
     def __post_init__(self):
-        if self.matte not in ('auto', 'keep', 'network', 'none'): raise SpriteDXError(f'matte={self.matte!r} is unknown; use auto, keep, network or none')
         if isinstance(self.cut, dict): object.__setattr__(self, 'cut', MatteOptions(**self.cut)) # as a record holds it
-        if self.style not in ('pixel', 'smooth'): raise SpriteDXError(f'style={self.style!r} is unknown; use pixel or smooth')
-        if self.alpha not in ('binary', 'soft'): raise SpriteDXError(f'alpha={self.alpha!r} is unknown; use binary or soft')
         if self.views not in (1, 2, 4): raise SpriteDXError(f'views={self.views!r} cannot be had; use 1, 2 or 4')
-        if self.model not in ('ac', 'flow'): raise SpriteDXError(f'model={self.model!r} is unknown; use ac or flow')
         if self.steps is not None and not 1<=self.steps<=100: raise SpriteDXError(f'a flow of {self.steps} steps cannot be had; use 1 to 100')
-        s = str(self.size)
-        if s!='auto' and not (s.isdecimal() and settings().min_side<=int(s)<=1024):
-            raise SpriteDXError(f'size={self.size!r} is not auto or a number from {settings().min_side} to 1024')
+        if not (self.size=='auto' or _asked(self.size)): raise SpriteDXError(f'size={self.size!r} is not auto, a number from {settings().min_side} to 1024, or two of them such as 32x48')
+        for k,known in _words.items():
+            if getattr(self, k) not in known: raise SpriteDXError(f'{k}={getattr(self, k)!r} is unknown; use {", ".join(known[:-1])} or {known[-1]}')
+        for k,(least,most) in _ranges().items():
+            if (v := getattr(self, k)) is not None and not (isinstance(v, int) and least<=v<=most): raise SpriteDXError(f'{k}={v} cannot be had; use a whole number from {least} to {most}')
+        if self.height and self.size!='auto': raise SpriteDXError('size and height both say how large the cells are; use one of them')
+        if self.dither!='none' and self.palette=='auto' and not self.colours: raise SpriteDXError('dithering needs fewer colours than the picture has; add a palette file or a number of colours')
+        if self.style=='smooth' and (set(self.turned())&{'size', 'height', 'palette', 'colours', 'dither', 'outline'}): raise SpriteDXError('style=smooth keeps the picture at full size with its own colours; leave size, height, palette, colours, dither and outline out')
+
+    def turned(self)->dict:
+        "What of it is not as it stands by default, as a report keeps it"
+        plain = lambda v: v.name or f'{len(v)} colours' if isinstance(v, Palette) else v
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name in _told and getattr(self, f.name)!=f.default}
+
+_words = dict(matte=('auto', 'keep', 'network', 'none'), style=('pixel', 'smooth'), alpha=('binary', 'soft'), model=('ac', 'flow'), dither=('none', 'ordered', 'ordered8'), outline=('keep', 'clean'), anchor=ANCHORS)
+_told = ('size', 'height', 'palette', 'colours', 'dither', 'outline', 'matte', 'style', 'alpha', 'anchor', 'pad', 'scale', 'steady')
+def _ranges(): return dict(height=(settings().min_side, 1024), colours=(1, 256), pad=(0, 1024), scale=(1, 64))
+
+def _asked(size):
+    "The numbers in a size by hand: one or two; none where it is neither"
+    n = [int(o) for o in str(size).lower().split('x')] if re.fullmatch(r'[0-9]{1,4}(x[0-9]{1,4})?', str(size).lower()) else []
+    return n if all(settings().min_side<=o<=1024 for o in n) else []
 
 def load_palette(
     name:str, # 'auto', a number, or a file
@@ -82,6 +106,9 @@ class Report:
     key_confidence:float=None
     network:bool=False
     colours:int=None
+    options:dict=field(default_factory=dict) # what was asked for otherwise than by default
+    outline:dict=None           # how many doubles and orphans went
+    anchor:tuple=None           # (x, y) on the canvas where every frame stands, px
     warnings:list=field(default_factory=list)
     times:dict=field(default_factory=dict) # ms per step
 
@@ -192,8 +219,8 @@ def to_native(
     r:Report,
 )->np.ndarray:    # (h, w, 4) uint8
     "One pixel a cell"
-    if str(opt.size)!='auto': return shrink(x, int(opt.size))
     if g.kind=='grid': return sample(x, g)
+    if opt.size!='auto': return as_rgba(x)
     side = settings().size
     if max(x.shape[:2])<=side or g.kind=='native' and noise_level(x)==0: return as_rgba(x)
     r.warn(f'no pixel grid found: fitted to {side} px; this may not be pixel art, which is all the network knows')
@@ -209,8 +236,65 @@ def shrink(x, side):
 
 def bare_native(x, g:Grid, opt:Options, r:Report):
     "One pixel a cell, with the colours that are there and alpha beside them"
-    if g.kind=='grid' and str(opt.size)=='auto': return sample(x, g, faded=False)
+    if g.kind=='grid': return sample(x, g, faded=False)
     return np.dstack([to_native(as_opaque(x), g, opt, r)[..., :3], to_native(x, g, opt, r)[..., 3]])
+
+# %% ../nbs/40_pipeline.ipynb #bea1c756
+def grid_by_hand(
+    seen:list, # (H, W, 4) uint8 frames
+    g:Grid,    # as found
+    opt:Options,
+    r:Report,
+)->Grid:
+    "The grid of the size that was asked for"
+    H,W = seen[0].shape[:2]; n = _asked(opt.size); k = n[0]/max(W, H)
+    w,h = n if len(n)>1 else (max(1, round(W*k)), max(1, round(H*k)))
+    if w>W or h>H: r.warn(f'{W}x{H} pixels are too few for {w}x{h} cells: left as they are')
+    if w>=W and h>=H: return _told_grid(Grid.uniform(W, H, 1.), r)
+    if not (g.kind=='grid' and g.size==(w, h)): g = fit_grid(next((f for f in seen if f[..., 3].any()), seen[0]), (min(w, W), min(h, H)))
+    return _told_grid(g, r)
+
+def _told_grid(g, r):
+    r.grid,r.pitch,r.grid_confidence = g.kind,tuple(round(float(p), 3) for p in g.pitch),round(float(g.confidence), 3)
+    return g
+
+# %% ../nbs/40_pipeline.ipynb #9f3db1cb
+def _box(x):
+    "Rows and columns of what is visible: (y0, y1, x0, x1), or None"
+    v = x[..., 3]>127
+    if not v.any(): return None
+    ys,xs = np.flatnonzero(v.any(1)),np.flatnonzero(v.any(0))
+    return ys[0],ys[-1]+1,xs[0],xs[-1]+1
+
+def regrid(
+    g:Grid,
+    step:float, # new cells are so many old ones large
+    box:tuple,  # (y0, y1, x0, x1), in cells: where the sprite is; a cut stands at its top, and it is divided symmetrically
+)->Grid:
+    "The same picture in larger or smaller cells"
+    y0,y1,x0,x1 = box; n = max(1, round((x1-x0)/step))
+    def cuts(c, a):
+        k = len(c)-1; at = a+step*np.arange(-np.floor(a/step+.4), np.floor((k-a)/step+.4)+1)
+        return np.interp(at, [-1, *range(k+1), k+1], [2*c[0]-c[1], *c, 2*c[-1]-c[-2]])
+    return Grid.from_cuts(cuts(g.cuts_x, (x0+x1-n*step)/2), cuts(g.cuts_y, y0), g.confidence)
+
+def grid_for_height(
+    g:Grid,      # as found
+    first:Callable, # a grid, or None for the one the pipeline takes, to the first frame's result
+    height:int,  # px
+    tries:int=4,
+)->tuple:        # Grid or None where the one that was found has it, and the height that comes out
+    "The grid in which the sprite of the first frame is so many cells tall"
+    x = first(None); b = _box(x)
+    if b is None or b[1]-b[0]==height: return None,height
+    of = np.array(g.size[::-1])/x.shape[:2] # cells of the grid to one of the result's, where there was no grid
+    box = (b[0]*of[0], b[1]*of[0], b[2]*of[1], b[3]*of[1]); step,best = (box[1]-box[0])/height,(None, 0)
+    for _ in range(tries):
+        h = (lambda b: b[1]-b[0] if b else 0)(_box(first(new := regrid(g, step, box))))
+        if abs(h-height)<abs(best[1]-height): best = new,h
+        if h in (0, height): break
+        step *= (h+.2*np.sign(h-height))/height
+    return best
 
 # %% ../nbs/40_pipeline.ipynb #1312e0b3
 def lattice(
@@ -337,6 +421,46 @@ def _edges(f, opt):
     if opt.alpha=='binary': f = np.dstack([f[..., :3], np.where(f[..., 3]>127, 255, 0).astype(np.uint8)])
     return zero_hidden(f)
 
+def _commonest(c, run):
+    "Of colours (n, m) and the runs they are in, (n, m) and none shared: the commonest of each run, of several the least; (n, m)"
+    _,r = np.unique(run, return_inverse=True); k,n = np.unique(r.ravel().astype(np.uint64)<<np.uint64(32)|c.ravel(), return_counts=True)
+    o = np.lexsort((-n, k>>np.uint64(32))); first = o[np.r_[True, np.diff((k>>np.uint64(32))[o])>0]]
+    return (k[first]&np.uint64(0xffffffff)).astype(np.uint32)[r.reshape(c.shape)]
+
+def _runs(s, c, v, still, part):
+    "Where runs of rest begin: (n, m) bool for samples and results (n, m, 3), toed OKLab, and visibility (n, m); the first row is what was before"
+    out,ref,was,k = np.zeros(v.shape, bool),s[0].copy(),c[0].copy(),np.ones(v.shape[1])
+    for t in range(1, len(s)):
+        e,d = s[t]-ref,c[t]-was
+        out[t] = ((e*e).sum(-1)>=still**2)|(v[t]!=v[t-1])|((e*d).sum(-1)>=part*np.maximum((d*d).sum(-1), 1e-8))
+        k = np.where(out[t], 1, k+1); ref = np.where(out[t][:, None], s[t], ref+(s[t]-ref)/k[:, None]); was = np.where(out[t][:, None], c[t], was)
+    return out
+
+def rested(
+    frames,             # sequence of (h, w, 4) uint8, in few colours
+    given,              # as they were sampled
+    keep:Callable=list,
+    still:float=.05,    # how far a sample may be from the mean of its run, toed OKLab
+    part:float=.6,      # how much of the way to another colour a sample must go for the change to be one
+    block:int=64,       # frames looked at together
+):                      # frames
+    "Frames in which a pixel keeps one colour for as long as what was sampled there rests: the commonest"
+    def parts():
+        last = None
+        for a in range(0, len(frames), block):
+            x = np.stack([frames[i] for i in range(a, min(a+block, len(frames)))]); z = x if last is None else np.concatenate([last[None], x])
+            c = _packed24(z).reshape(len(z), -1); m = np.flatnonzero((c!=c[0]).any(0))
+            if len(m):
+                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))]).reshape(len(z), -1, 4)[:, m, :3]); c = c[:, m]
+                begin = _runs(s, toed(z.reshape(len(z), -1, 4)[:, m, :3]), z[..., 3].reshape(len(z), -1)[:, m]>0, still, part); run = begin.cumsum(0)*len(m)+np.arange(len(m))
+                new = _commonest(c, run) if last is None else np.where(begin.cumsum(0)==0, c[0], _commonest(c, run))
+                y = np.stack([new>>16, new>>8&255, new&255], -1).astype(np.uint8); f = z.reshape(len(z), -1, 4); f[:, m, :3] = np.where(f[:, m, 3:]>0, y, 0)
+            x = z[len(z)-len(x):]; last = x[-1]
+            yield from x
+    return keep(parts())
+
+def _packed24(x): return x[..., :3].astype(np.uint32)@np.array([65536, 256, 1], np.uint32)
+
 STEP = .012 # how far apart pixels of one colour come out of the network, toed OKLab
 
 def finish(
@@ -344,21 +468,49 @@ def finish(
     opt:Options,
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
+    given=None,           # the same frames as sampled, of a clip
 )->tuple:                 # frames, Palette
-    "Binary alpha and a palette"
+    "Binary alpha, a palette, and what was asked for of the outline"
     frames = keep(_edges(f, opt) for f in frames)
     seen = [i for i,f in enumerate(frames) if f[..., 3].any()]
     if not seen:
         r.warn('nothing is left: the picture seems to be background only')
         return frames,None
-    pal,n = load_palette(opt.palette)
-    pal = pal or extract([frames[i] for i in seen[::max(1, len(seen)//12)]], n, step=STEP if r.network else None)
-    frames = keep(_each(lambda f: snap(f, pal), frames))
-    if not (r.matte=='key' and r.network): return frames,pal
-    frames = unspill(frames, key_of(r), keep)
-    return frames,_used(pal, frames) if str(opt.palette)=='auto' else pal
+    few = [frames[i] for i in seen[::max(1, len(seen)//12)]]
+    own,to = _palettes(few, opt, STEP if r.network else None)
+    frames = keep(_each(lambda f: snap(f, own), frames))
+    if r.matte=='key' and r.network:
+        frames = unspill(frames, key_of(r), keep)
+        if str(opt.palette)=='auto' and own is to: own = to = _used(own, frames)
+    if given is not None and len(frames)>1: frames = rested(frames, given, keep)
+    if own is to: return frames,to
+    return keep(_each(lambda f: dither(f, to, 8 if opt.dither=='ordered8' else 4), frames)),to
+
+def _palettes(few, opt, step):
+    "The palette that frames are snapped to, and the one they end in; another one where they are dithered"
+    pal,n = load_palette(opt.palette); n = opt.colours or n
+    to = _fewer(pal, few, n, step) if pal and n and n<len(pal) else pal or extract(few, n, step=step)
+    return (to if opt.dither=='none' else extract(few, step=step)),to
+
+def _fewer(pal, few, n, step):
+    "The `n` colours of a palette that a picture wants most"
+    want = extract(few, n, step=step).colors; near = nearest(toed(want), toed(pal.colors))
+    return replace(pal, colors=pal.colors[np.unique(near)])
 
 def _used(pal, frames): return replace(pal, colors=pal.colors[np.isin(_packed(np.c_[pal.colors, np.full(len(pal), 255)]), _kinds(frames))])
+
+def outlined(
+    frames,               # sequence of (h, w, 4) uint8, in few colours
+    r:Report,
+    keep:Callable=list,
+): # frames
+    "Frames without doubles and orphans in their outline"
+    line,n = outline_colours(frames),np.zeros(2, int)
+    if not len(line): r.warn('no outline found to clean: dark colours are less than half of the contour')
+    def one(f): x,*k = clean_outline(f, line); n[:] += k; return x
+    frames = keep(map(one, frames)) if len(line) else frames
+    r.outline = dict(doubles=int(n[0]), orphans=int(n[1]))
+    return frames
 
 def _kinds(frames): return functools.reduce(np.union1d, (np.unique(_packed(f, 0)) for f in frames))
 def _colours(frames): return len(_kinds(frames))
@@ -411,11 +563,12 @@ def _same_size(frames, shape):
 def smooth(frames, known:dict, opt:Options, keep:Callable=list)->tuple: # what `clean_stream` returns
     "The cut-outs at full size, nothing else changed"
     raw = list(known.values())
-    r = Report(input=raw[0].shape[1::-1], grid='none'); clock = _Clock(r)
+    r = Report(input=raw[0].shape[1::-1], grid='none', options=opt.turned()); clock = _Clock(r)
     cut,r.matte = (as_opaque,'none') if opt.matte=='none' else (c := full_cut(raw, replace(opt.cut, how='network') if opt.matte=='network' else opt.cut, r),c.how)
     out = keep(map(cut, _same_size(frames, raw[0].shape))); clock('matte')
     if not any(f[..., 3].any() for f in out): r.warn('nothing is left: the picture seems to be background only')
-    r.frames,r.native,r.colours = len(out),r.input,_colours(out)
+    out,r.anchor = on_canvas(out, opt.anchor, opt.pad, keep)
+    r.frames,r.native,r.colours = len(out),out[0].shape[1::-1],_colours(out)
     return out,None,r
 
 def clean_stream(
@@ -423,17 +576,23 @@ def clean_stream(
     known:dict,            # {place: frame} of those that decide for the clip; what `checked` lets through
     opt:Options=Options(),
     keep:Callable=list,    # what frames are kept in: called with an iterator, gives a sequence
+    cells:Grid=None,       # a grid that is known
 )->tuple:                  # sequence of (h, w, 4) uint8, Palette or None, Report
     "Clean a clip: grid, key, palette and canvas are decided once, then every frame is cleaned by itself"
     if opt.style=='smooth': return smooth(frames, known, opt, keep)
     load_palette(opt.palette) # a bad palette is said before any work
     raw = list(known.values())
-    r = Report(input=raw[0].shape[1::-1]); clock = _Clock(r)
+    r = Report(input=raw[0].shape[1::-1], options=opt.turned()); clock = _Clock(r)
     cut,r.matte = matte_of(raw, opt, r)
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
-    g = grid_of(list(matted.values()), raw, r); clock('grid')
+    g = cells or grid_of(list(matted.values()), raw, r)
+    if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
+    if opt.height and cells is None:
+        cells,tall = grid_for_height(g, functools.partial(_first, known, opt), opt.height); g = _told_grid(cells or g, r)
+        if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')
+    clock('grid')
     few = [to_native(m, g, opt, r) for m in matted.values()]
-    as_is = opt.palette==opt.size=='auto' and already_clean(list(matted.values()), few, r.matte)
+    as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte)
     net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))
     hold = Hold() if opt.steady and g.kind=='grid' else None
     # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
@@ -447,17 +606,25 @@ def clean_stream(
         return zero_hidden(s) if as_is else s
     placed = ((m, moved(g, hold(at)) if hold else g) for m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
     small = keep(_each(native, placed)); clock('sample')
+    given = small
     if net: small = restored(small, opt, r, keep)
     clock('network')
-    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep)
+    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given)
+    if opt.outline=='clean': small = outlined(small, r, keep)
+    small,r.anchor = on_canvas(small, opt.anchor, opt.pad, keep)
     clock('palette')
     r.frames,r.native,r.colours = len(small),small[0].shape[1::-1],_colours(small)
     if r.colours==1: r.warn('one colour is left; the result is a silhouette')
     return small,pal,r
 
+def _first(known, opt, cells):
+    "The first frame's result on some grid"
+    x = next(iter(known.values()))
+    return clean_stream([x], {0: x}, replace(opt, height=None, outline='keep', anchor='none', pad=0), cells=cells)[0][0]
+
 def provenance(r:Report)->dict:
     "What a sprite remembers of how it was made"
-    return dict(native=list(r.native), pitch=r.pitch, grid=r.grid, matte=r.matte, network=r.network)
+    return dict(native=list(r.native), pitch=r.pitch, grid=r.grid, matte=r.matte, network=r.network, **({'anchor': list(r.anchor)} if r.anchor else {}))
 
 def deciding(n:int)->list: # of n frames
     "The frames that decide for a clip"
@@ -467,7 +634,7 @@ def clean_frames(
     frames:list,           # (H, W, 3 or 4) uint8, all of one size
     opt:Options=Options(),
 )->tuple:                  # list of Sprite, Report
-    "Clean a clip that is in memory"
+    "Clean a clip that is in memory; what is asked for in `scale` waits until it is written"
     raw = checked(frames)
     xs,pal,r = clean_stream(raw, {i: raw[i] for i in deciding(len(raw))}, opt)
     return [Sprite(x, pal, provenance(r)) for x in xs],r
@@ -478,7 +645,8 @@ def clean(
     **options,             # fields of `Options`
 )->Sprite:
     "Clean one picture"
-    x = np.asarray(image.convert('RGBA')) if hasattr(image, 'convert') else np.asarray(image)
-    sprites,r = clean_frames([x], replace(opt or Options(), **options))
-    sprites[0].meta['report'] = {k: v for k,v in vars(r).items() if k!='times'}
-    return sprites[0]
+    x,opt = np.asarray(image.convert('RGBA')) if hasattr(image, 'convert') else np.asarray(image),replace(opt or Options(), **options)
+    (s,),r = clean_frames([x], opt)
+    s.meta['report'] = {k: v for k,v in vars(r).items() if k!='times'}
+    s.pixels = s.pixels.repeat(opt.scale, 0).repeat(opt.scale, 1)
+    return s
