@@ -81,15 +81,14 @@ def test_without_ray_the_extra_is_named(many, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope='module')
 def cluster():
-    "A head that works not, and two nodes that do; its address is in the environment, as a user would have it"
+    "Two nodes with a worker each; their address is in the environment, as a user would have it"
+    os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_raylet_start_wait_time_s='300') # before Ray is imported; a busy machine takes its time
     pytest.importorskip('ray', reason="Ray is not installed (pip install 'spritedx[ray]')")
-    os.environ.update(RAY_USAGE_STATS_ENABLED='0', RAY_ENABLE_UV_RUN_RUNTIME_ENV='0')
     from ray.cluster_utils import Cluster
-    small = dict(object_store_memory=80<<20, include_dashboard=False)
-    c = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, **small))
+    node = dict(num_cpus=1, object_store_memory=80<<20)
+    c = Cluster(initialize_head=True, head_node_args=dict(node, include_dashboard=False))
     try:
-        for _ in range(2): c.add_node(num_cpus=1, object_store_memory=80<<20)
-        c.wait_for_nodes()
+        c.add_node(**node); c.wait_for_nodes()
         os.environ['RAY_ADDRESS'] = c.address
         yield c
     finally:
