@@ -46,12 +46,14 @@ def _clean_args(p):
     p.add_argument('--seed', type=int, metavar='N', help='of a flow: another seed, another answer where the picture leaves several open')
     p.add_argument('--no-network', action='store_true', help='grid, matte and palette alone')
     p.add_argument('--resume', action='store_true', help='leave results that are there already')
+    p.add_argument('--workers', type=int, default=0, metavar='N', help='processes (default: one for 16 files, at most a core each and 8 in all)')
+    p.add_argument('--engine', default='local', choices=['local', 'ray'], help='local: processes of this machine; ray: a Ray cluster whose machines see the same folders (RAY_ADDRESS names it), wants the extra spritedx[ray] (default: %(default)s)')
 
 def _clean(a, make=None, **options):
     from spritedx.files import clean_many, write_report
     from spritedx.pipeline import Options
     opt = Options(**asked(a), matte=a.matte, network=not a.no_network, weights=a.weights, **options, style=a.style, model=a.model, steps=a.steps, seed=a.seed)
-    b = clean_many(a.input, a.out, opt, a.format, a.resume, say=_complain, make=make)
+    b = clean_many(a.input, a.out, opt, a.format, a.resume, _complain, None, make, max(a.workers, 0), a.engine)
     if a.report: write_report(b, a.report)
     for r in b.done: print(_line(r))
     if len(b.done)+len(b.failed)+len(b.skipped)>1: print(b.summary())
@@ -102,6 +104,7 @@ def _finetune_args(arg):
     arg('--lr', type=float, help="of the decoder (default: by the start)"); arg('--backbone', type=float, metavar='SHARE', help="the backbone's share of it")
 
 def _finetune(a, out):
+    if int(os.environ.get('WORLD_SIZE', 1))>1: raise SpriteDXError('spritedx train birefnet is for one process; start it without torchrun or accelerate launch')
     from spritedx.finetune import train_birefnet
     plan = {k: getattr(a, k) for k in ('size', 'epochs', 'batches', 'bs', 'accumulate', 'lr', 'backbone', 'frozen', 'loss', 'seed')}
     try: r = train_birefnet(a.src, a.data, out, a.spec, a.workers, **plan)
@@ -125,7 +128,9 @@ def _train(a):
     out = a.out or f'runs/{a.model}'
     if a.model=='birefnet': return _finetune(a, out)
     from spritedx.recipes import run_recipe
-    print(run_recipe(a.recipe or dict(ac='first', flow='flow')[a.model], out, a.epochs, a.workers, seed=a.seed, pools=a.pools, model=a.model, extra=a.extra, share=a.extra_share))
+    from spritedx.train import meet
+    r = run_recipe(a.recipe or dict(ac='first', flow='flow')[a.model], out, a.epochs, a.workers, seed=a.seed, pools=a.pools, model=a.model, extra=a.extra, share=a.extra_share)
+    if meet()[0]==0: print(r)
     return 0
 
 # %% ../nbs/51_cli.ipynb #4364eeaa
@@ -305,7 +310,7 @@ def _exported(a):
     from spritedx.predict import network, weights_path
     from spritedx.weights import weights_meta
     w = a.weights and weights_path(a.weights)
-    if a.model=='matte' or not a.model and w and (w.suffix!='.safetensors' or 'spec' not in weights_meta(w)):
+    if a.model=='matte' or not a.model and w and (w.suffix!='.safetensors' or (m := weights_meta(w)).get('kind')=='birefnet' or 'spec' not in m):
         from spritedx.matte import matte_weights, matting_net
         net,size = matting_net(a.weights); a.size = a.size or size
         return net,matte_weights(a.weights)
