@@ -373,11 +373,18 @@ def sample(self:Universe, kind:str,
     m,out = self.count(kind),{}
     if not m: return []
     ns = g.integers(1, m+1, k*tries) if m>k*tries else g.permutation(m)+1
-    for n in ns:
-        e = self.nth(kind, int(n))
+    for e in self._in_turn(kind, ns.tolist(), k):
         if (day is None or e.alive(day)) and (where is None or where(e)): out[e.id] = e
         if len(out)==k: break
     return list(out.values())
+
+@patch
+def _in_turn(self:Universe, kind, ns, k):
+    "Those of these numbers, read `k` at a time"
+    for some in (ns[i:i+k] for i in range(0, len(ns), k)):
+        if k==1: yield self.nth(kind, some[0]); continue
+        got = {r[-1]: Entity(*r) for r in self.q(f'SELECT {_ent} FROM json_each(?) j CROSS JOIN entity ON u=? AND kind=? AND n=j.value', json.dumps(some), self.id, kind)}
+        yield from map(got.get, some)
 
 def _held_by(cols, frm, u, id, kind, day):
     "SQL and arguments for what somebody has (of a kind, on a day)"
@@ -1400,13 +1407,12 @@ def advance(self:Draft, day:int):
 @patch
 def name(self:Draft, id)->str:
     "Of somebody, new or not"
-    return self.view.entity(getattr(id, 'id', id)).name
+    return id.name if isinstance(id, Entity) else self.view.entity(id).name
 
 @patch
 def mark(self:Draft, id, surface:str=None)->str:
     "`[[id|surface]]`, with the name where no surface is given"
-    id = getattr(id, 'id', id)
-    return f'[[{id}|{surface or self.name(id)}]]'
+    return f'[[{getattr(id, "id", id)}|{surface or self.name(id)}]]'
 
 # %% ../nbs/44_universe.ipynb #a3ff00c1
 @patch

@@ -312,7 +312,7 @@ class Life:
         "First value of a claim, new ones included"
         if (id, predicate) not in self.cache:
             own = self.d.view.said.get((id, predicate))
-            self.cache[id, predicate] = own[0]['value'] if own else _first_said(self.u, id, predicate)
+            self.cache[id, predicate] = own[0]['value'] if own else None if id in self.d.view.made else _first_said(self.u, id, predicate)
         return self.cache[id, predicate]
     def children_of(self, id):
         "Relations, each from a birth on"
@@ -441,10 +441,10 @@ def _happen(l, step, day):
     if step in _alone: return _DEEDS[step](l, day)
     x = _partner(l, step, day)
     if x is None: return False
-    place = l.u.home(x.id, day) or l.born.id
-    if l.d.view.entity(place).start>day: return False
+    place = l.one(x.id, 'home', day) or l.born
+    if place.start>day: return False
     l.met.add(x.id)
-    return _DEEDS[step](l, day, x, place)
+    return _DEEDS[step](l, day, x, place.id)
 
 # %% ../nbs/45_writer.ipynb #b8c13868
 _fits = dict(
