@@ -199,7 +199,7 @@ class Universe:
         if self.db.in_transaction: yield self; return
         self.db.execute('BEGIN'); self.counted = {}
         try: yield self
-        finally: self.db.execute('COMMIT'); self.counted = None
+        finally: self.counted = None; self.db.execute('COMMIT')
     def close(self): self.db.close()
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
