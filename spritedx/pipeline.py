@@ -20,7 +20,7 @@ from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
 from .grid import Grid, cell_spread, find_grid, fit_grid, sample
-from .key import Key, despill, estimate_key, key_matte, refine_matte, unspill
+from .key import Key, despill, estimate_key, key_matte, refine_matte, unkept, unspill
 from .matte import MatteOptions, cutter
 from .near import nearest
 from .palette import Palette, dither, extract, noise_level, snap, toed
@@ -146,6 +146,7 @@ def full_cut(frames, opt:MatteOptions, r:Report):
     if c.key is not None: r.key,r.key_confidence = bytes(c.key.color).hex(),r.matte_confidence
     return c
 
+def _key_of(r): return Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain')
 def as_opaque(x): return np.dstack([x[..., :3], np.full(x.shape[:2], 255, np.uint8)])
 
 def _cut(x, key, bare=False):
@@ -186,7 +187,7 @@ def grid_of(
     # what stands on a key colour and is larger than the network's frame was drawn by a generator: it must have a grid
     expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
     # a matte made from white or black goes wrong by parts of a cell where the sprite is as light or dark; its edges are in the picture itself
-    plain = expect and r.key and not Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain').saturated
+    plain = expect and r.key and not _key_of(r).saturated
     seen = raw if plain else [f for f in frames if f[..., 3].any()] or raw[:1]
     found = [find_grid(f, expect=expect) for f in seen]
     if expect: found = [Grid.uniform(*f.shape[1::-1], .5) if _drawn(f, g) else g for f,g in zip(seen, found)]
@@ -363,7 +364,7 @@ def restored(
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, seen, opt, r, box)
             if not k: _reconsider(part[0], done[0], r)
-            yield from (_matted(f, d, r.matte) for f,d in zip(part, done))
+            yield from (_matted(f, d, r) for f,d in zip(part, done))
     return keep(parts())
 
 def _reconsider(given, done, r):
@@ -379,10 +380,10 @@ def _not_a_key(key, net):
     k = _sides(key).sum()
     return k>.1 and _sides(net).sum()<.6*k
 
-def _matted(given, done, matte):
-    if matte=='none': return as_opaque(done)
-    if matte=='key': return np.dstack([done[..., :3], given[..., 3]])
-    return refine_matte(done, given) if matte=='network' else done
+def _matted(given, done, r):
+    if r.matte=='none': return as_opaque(done)
+    if r.matte=='key': return unkept(np.dstack([done[..., :3], given[..., 3]]), done[..., 3], _key_of(r))
+    return refine_matte(done, given) if r.matte=='network' else done
 
 def _full_picture(frames):
     "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or could it hardly decide?"
@@ -463,7 +464,7 @@ def finish(
     own,to = _palettes(few, opt, STEP if r.network else None)
     frames = keep(_each(lambda f: snap(f, own), frames))
     if r.matte=='key' and r.network:
-        frames = unspill(frames, Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain'), keep)
+        frames = unspill(frames, _key_of(r), keep)
         if str(opt.palette)=='auto' and own is to: own = to = _used(own, frames)
     if given is not None and len(frames)>1: frames = rested(frames, given, keep)
     if own is to: return frames,to
