@@ -3,7 +3,7 @@ import json, struct
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
-from spritedx import runtime
+from spritedx import pipeline, runtime
 from spritedx.cli import main
 from spritedx.corrupt import run
 from spritedx.palette import Palette, toed
@@ -187,3 +187,34 @@ def test_the_slim_road_and_python_take_the_same_options(sh):
     a,b,c = pixels('a.png'),pixels('b.png'),clean(painted, network=False, **o)
     assert np.array_equal(a, b) and np.array_equal(a, c.pixels) and c.meta['report']['options']==o
     assert np.array_equal(runtime.clean(painted, network=False, **o).pixels, c.pixels)
+
+# --- what nobody has to turn
+
+def test_a_clip_that_rests_does_not_flicker(monkeypatch):
+    "A network that answers a little differently every time: one colour a pixel all the same, and the blink of the last frame stays"
+    x = np.pad(make_sprite(9, kind='knight', size=40), ((4, 4), (4, 4), (0, 0))); g = np.random.default_rng(0)
+    noisy = lambda x, sd: np.where(x[..., 3:]>0, np.dstack([np.clip(x[..., :3]+g.normal(0, sd, x[..., :3].shape), 0, 255).astype(np.uint8), x[..., 3]]), 0).astype(np.uint8)
+    film = [x.copy() for _ in range(6)]; y,c = np.argwhere(x[..., 3]>0)[200]; film[5][y, c] = (255, 0, 0, 255)
+    monkeypatch.setattr(pipeline, 'restored', lambda small, opt, r, keep=list: keep(noisy(f, 5) for f in small))
+    monkeypatch.setattr(pipeline, 'already_flat', lambda *a, **k: False)
+    film = [noisy(f, 1.5) for f in film]
+    def flickers(): xs = np.stack([s.pixels for s in pipeline.clean_frames(film)[0]]); return (xs[1:5]!=xs[:4]).any(-1).sum(),xs
+    n,xs = flickers(); assert n==0 and not np.array_equal(xs[5][y, c], xs[4][y, c])
+    monkeypatch.setattr(pipeline, 'rested', lambda frames, *a: frames)
+    assert flickers()[0]>50, 'the test can fail'
+
+def test_a_piece_of_the_key_goes_where_the_network_says_so_too(monkeypatch):
+    "Of a contour pixel that is green on green the matte and the network must agree; and a tinted black outline is black again"
+    x = np.zeros((40, 40, 3), np.uint8); x[...] = (0, 255, 0); x[8:32, 8:32] = 0; x[9:31, 9:31] = (200, 120, 60); x[9:31:2, 9:31] = (150, 80, 40)
+    kept,tint = np.s_[8:10, 15:18],np.s_[8, 20:26]
+    def network(alpha):
+        def cleaned(frames, *a, **k):
+            out = [np.dstack([f[..., :3], np.where(f[..., 1]==255, 0, 255)]).astype(np.uint8) for f in frames]
+            for f in out: f[kept] = (0, 200, 0, alpha); f[tint] = (4, 30, 2, 255)
+            a[2].network = True
+            return out
+        return cleaned
+    monkeypatch.setattr(pipeline, 'already_flat', lambda *a, **k: False); monkeypatch.setattr(pipeline, 'already_clean', lambda *a, **k: False)
+    for alpha in (20, 250):
+        monkeypatch.setattr(pipeline, 'cleaned', network(alpha)); y = pipeline.clean(x).pixels
+        assert (y[kept][..., 3]>0).all()==(alpha>127) and not y[tint][:, :3].any() and (y[tint][:, 3]==255).all()
