@@ -304,7 +304,8 @@ def _ray(todo, job, n=None):
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0') # nothing is told to anybody
     try: import ray
     except ImportError: raise SpriteDXError("--engine ray needs an extra: pip install 'spritedx[ray]'; without --engine this machine's processes do it") from None
-    if not ray.is_initialized(): ray.init(log_to_driver=False, logging_level='ERROR', include_dashboard=False)
+    try: ray.is_initialized() or ray.init(log_to_driver=False, logging_level='ERROR', include_dashboard=False)
+    except Exception as e: raise SpriteDXError(f'no Ray cluster could be reached or started ({" ".join(str(e).split())[:120]}); see RAY_ADDRESS, or leave --engine out') from None
     task = ray.remote(max_retries=3)(import_module('spritedx.files')._remote)
     here = os.getcwd(),{k: v for k,v in os.environ.items() if k.startswith('SPRITEDX_')}
     ahead = n or 2*max(1, int(ray.cluster_resources().get('CPU', 1)))

@@ -299,6 +299,13 @@ def _pixels(path):
     from spritedx.sprite import read
     return read(path).pixels[0]
 
+def _carried(out, card, ours):
+    "Does the file carry this inscription and this story? What its book says of others may be older"
+    try: c,o = read_card(out) if out.exists() else (None, None)
+    except SpriteDXError: return False
+    d = c.get('data') if isinstance(c, dict) else None
+    return o==ours and isinstance(d, dict) and all(d.get(k)==card['data'][k] for k in ('name', 'description'))
+
 def inscribe_file(
     u:Universe,
     path:Path,
@@ -319,7 +326,8 @@ def inscribe_file(
     said = {c.predicate: c.value for c in u.claims(r.subject) if c.predicate=='trade'}
     home = u.home(r.subject, u.now)
     line = ours['name']+(f", {said['trade']}" if said else '')+(f' in {u.entity(home).name}' if home else '')+f' ({u.name}, entry {r.n})'
-    return Inscribed(path, ours['name'], line, card['data']['description'], r.repeated, write_card(path, card, ours, out), tuple(getattr(writer, 'notes', ())[had:]))
+    wrote = [] if r.repeated and _carried(out, card, ours) else write_card(path, card, ours, out)
+    return Inscribed(path, ours['name'], line, card['data']['description'], r.repeated, wrote, tuple(getattr(writer, 'notes', ())[had:]))
 
 # %% ../nbs/47_inscribe.ipynb #5174ccb7
 @dataclass
