@@ -130,8 +130,9 @@ class Batches:
         n:int=None,    # batches an epoch (default: as many as go over all pools once)
         seed:int=0,
         augment:bool=True,
+        share:tuple=(0, 1), # which part of every batch, of how many
     ):
-        self.pools,self.augment,self.g = pools,augment,rng('batches', seed)
+        self.pools,self.augment,self.g,self.share = pools,augment,rng('batches', seed),share
         self.bs = [max(1, round(bs*(64/p.shape[1])**2)) for p in pools]
         each = np.array([math.ceil(len(p)/b) for p,b in zip(pools, self.bs)])
         self.n,self.probs,self.ends = n or int(each.sum()),each/each.sum(),np.cumsum(each)
@@ -142,7 +143,8 @@ class Batches:
         else: k = int(np.searchsorted(self.ends, i, side='right'))
         p,b = self.pools[k],self.bs[k]
         j = i-(self.ends[k-1] if k else 0)
-        rows = np.sort(self.g.integers(0, len(p), b)) if self.augment else slice(j*b, (j+1)*b)
+        rows = np.sort(self.g.integers(0, len(p), b)) if self.augment else np.arange(j*b, min((j+1)*b, len(p)))
+        if len(rows)>=self.share[1]: rows = rows[self.share[0]::self.share[1]] # a batch too small to be shared is everybody's
         x = torch.from_numpy(np.array(p[rows])).permute(0, 3, 1, 2)
         if self.augment: x = self.turn(x)
         x = x.float()/255
@@ -156,7 +158,7 @@ class Batches:
         c = self.g.permutation(3)
         return x[:, np.concatenate([c, [3], 4+c, [7]]).tolist()]
 
-# %% ../nbs/31_batches.ipynb #63252b40
+# %% ../nbs/31_batches.ipynb #2e5788d1
 def loaders(
     pools:list,       # training pools
     valid:list,       # validation pools
@@ -164,10 +166,11 @@ def loaders(
     n:int=None,       # batches an epoch
     seed:int=0,
     device=None,
+    share:tuple=(0, 1), # see `Batches`
 )->DataLoaders:
     "fastai loaders over pools"
     if not pools or not valid: raise SpriteDXError('training needs a training pool and a validation pool; render them with spritedx.batches.render_pool')
     mk = lambda b: DataLoader(b, bs=None, num_workers=0, device=device)
-    dls = DataLoaders(mk(Batches(pools, bs, n, seed)), mk(Batches(valid, bs, augment=False)), device=device)
+    dls = DataLoaders(mk(Batches(pools, bs, n, seed, share=share)), mk(Batches(valid, bs, augment=False, share=share)), device=device)
     dls.n_inp = 1 # the loss gets the truth and the corrupted frame
     return dls

@@ -405,13 +405,14 @@ def benchmark(
     workers:int=2,
     any_hash:bool=False,
     progress:bool=None,
+    opt:Options=Options(),
 )->tuple:                # folder, report
     "Everything `spritedx bench` does"
     t = time.time()
     there = other_run(against) if against else None
     if against and not set(there['case'])&set(limited(manifest(name), limit, conditions)['case']):
         raise SpriteDXError(f'{against} and this run have no case in common; compare runs of one set')
-    mine = ours(model); more,absent = peers(rivals) if rivals else ([], {})
+    mine = ours(model, opt); more,absent = peers(rivals) if rivals else ([], {})
     methods = [mine, *more]
     p = plan(name, methods, limit, conditions, any_hash)
     out = Path(out) if out else run_folder(p)

@@ -283,9 +283,9 @@ def _face(e, picture, quarto=False, width=128):
     return f'![{esc(e.name)}]({picture}){{.sprite}}' if quarto else f'<img src="{html.escape(str(picture))}" alt="{html.escape(e.name)}" width="{width}" style="image-rendering: pixelated">'
 
 def _told_in(t, e, most=12):
-    ids = list(dict.fromkeys(r[0] for r in t.u.q('SELECT DISTINCT subject FROM mention WHERE u=? AND entity=? LIMIT ?', t.u.id, e.id, most+1) if r[0]!=e.id))
+    ids = sorted({s for s,_ in t.u.naming(e.id)}-{e.id})[:most]
     t.load(ids)
-    return t.links(ids[:most])
+    return t.links(ids)
 
 def _record(t, e):
     "Where it comes from"

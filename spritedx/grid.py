@@ -9,7 +9,7 @@ __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'hal
            'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'middle', 'central', 'outskirts',
            'is_codec', 'related', 'choose', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
            'refine', 'fine_details', 'is_native', 'exact_scale', 'coarser', 'content_box', 'find_grid', 'halved_grid',
-           'core_samples', 'middles', 'agree', 'sample', 'cell_spread']
+           'core_samples', 'middles', 'agree', 'sample', 'cell_spread', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -251,7 +251,7 @@ def choose(
         s, r, rim = score(levels, k, p)
         if out and 3*s*c<max(out)[0] and not (full and max(out)[1]<3): continue # no other scale makes up for that
         s, r, rim = max([(s, r, rim)]+[score(levels, l, p*2.**(k-l)) for l in range(len(levels)) if l!=k and p*2.**(k-l)>=1.9])
-        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(.3 if codec else 1), p*2.**k, s, r, k, p, codec, rim))
+        codec = is_codec(levels, p*2.**k, origin); out.append((s*c*(1 if not codec else .3 if p*2.**k>3 else .05), p*2.**k, s, r, k, p, codec, rim))
     if not out: return None
     best = max(out)
     if full and best[1]<3 and best[7]>.1: # a photograph that was enlarged
@@ -503,3 +503,40 @@ def cell_spread(
     "How unsure each cell's colour is: root mean square distance of its core from the estimate"
     s = core_samples(rgba, grid)
     return np.sqrt(((s-agree(s)[:, :, None])**2).sum(-1).mean(-1))
+
+# %% ../nbs/12_grid.ipynb #faea1aff
+def fit_cuts(
+    e:np.ndarray,  # votes along one axis, all bands together
+    n:int,         # cells
+    length:float,  # px
+)->np.ndarray: # (n+1,) px
+    "Cuts of exactly `n` cells over `length` px that meet the most votes"
+    p = length/n; flat = np.linspace(0, length, n+1)
+    if n<3 or p<1.95 or not e.sum(): return flat
+    t = np.arange(-np.ceil(p*BINS/2), np.ceil(p*BINS/2)+1)/BINS
+    R = np.convolve(e, np.exp(-.5*(t/max(.35, .1*p))**2), 'same')
+    best = -1., flat
+    for all_ in length+p*np.linspace(-.8, .8, 33): # what all cells span
+        o = np.linspace(max(-.4*p, length-all_-.4*p), min(.4*p, length-all_+.4*p), 33)
+        c = o[:, None]+all_/n*np.arange(1, n)
+        s = np.interp(c*BINS, np.arange(len(R)), R).sum(1)*(1-.02*np.abs(o)/p); i = int(s.argmax())
+        if s[i]>best[0]: best = s[i], o[i]+all_/n*np.arange(n+1)
+    c = best[1]; q = (c[-1]-c[0])/n
+    elastic = extend(place(e, q, e.sum()/n), length, q)
+    if len(elastic)!=n+1: elastic = settle(c, e, .2*q, .25*e.sum()/n)
+    return elastic if np.diff(elastic).min()>.5*q and np.abs(elastic-c).max()<q else c
+
+def fit_grid(
+    rgba:np.ndarray,       # (H, W, 3 or 4) uint8
+    size:tuple,            # (w, h) cells, no more than the picture has pixels
+    most=2**22,            # larger pictures are looked at in steps, px
+)->Grid:
+    "The grid of exactly this size that a picture agrees with best; its confidence is how much of what votes stands on cuts"
+    k = math.ceil(math.sqrt(rgba.shape[0]*rgba.shape[1]/most)); P = planes(rgba[::k, ::k]); got,on = [],[]
+    for axis,n,side in ((1, size[0], rgba.shape[1]), (0, size[1], rgba.shape[0])):
+        j = int(np.clip(np.log2(max(side/n/k/3, 1)), 0, 3)); Q = P
+        for _ in range(j): Q = halve(Q)
+        f = k*2**j; e = votes(gradient(Q, axis=axis)).sum(0); c = fit_cuts(e, n, side/f); got.append(c*f)
+        d = np.abs(np.arange(len(e))[:, None]/BINS-c).min(1)/(c[-1]-c[0])*n if len(e)*n<1e8 else np.zeros(1)
+        on.append((e[:len(d)]*(d<.2)).sum()/max(e.sum(), 1e-9))
+    return Grid.from_cuts(*got, float(np.clip((np.mean(on)-.4)/.6, 0, 1)))

@@ -140,6 +140,7 @@ def hint(
     table:dict, # of `Trade`
 )->str|None:    # a key of `table`
     "The first trade of ours that a prompt names"
+    if not prompt: return
     words = [w.rstrip('s') if w.endswith('s') and len(w)>4 else w for w in ''.join(c if c.isalpha() else ' ' for c in prompt.lower()[:2000]).split()]
     pairs = {w: w for w in table}|{k: v for k,v in HINTS.items() if v in table}
     for i,w in enumerate(words):

@@ -125,7 +125,7 @@ def ban(
 )->tuple[str, str]|None: # name of the rule and what is wrong
     "The first thing in `s` that no text may hold"
     if len(s)>limit: return 'text_long', f'{len(s)} characters where {limit} are allowed'
-    used = set(s)
+    used = () if s.replace('\n', '').isprintable() and s.isascii() else set(s)
     bad = next((c for c in used if c!='\n' and _invisible(c)), None)
     if bad or any('\u0300'<=c<='\u036f' for c in used) and re.search('[\u0300-\u036f]{3}', s): return 'text_control', f'an invisible or direction-changing character (U+{ord(bad or "̀"):04X})'
     low = (s if s.isascii() else unicodedata.normalize('NFKC', s)).lower() # a full-width bracket is a bracket to whoever normalises later
@@ -155,9 +155,11 @@ oaths painters pedlars presents pressed priests put seen seventeen seventy shoul
 _word = re.compile(r"[^\W\d_]+")
 
 # %% ../nbs/04_names.ipynb #940317d3
+@lru_cache(256)
 def _outside(body):
     "The text with a blank in place of every mention"
-    return ''.join(s.text if s.ref is None else '\ufffc' for s in segments(body))
+    segments(body) # raises where the markup is broken
+    return _mark.sub('\ufffc', body)
 
 def ordinary(
     w:str, # in lower case
@@ -174,6 +176,8 @@ def _begins(s, i):
     while j and s[j-1] in '"”’\')': j -= 1
     return j>0 and s[j-1] in '.!?…:;—–'
 
+_raised = re.compile('(?<![A-Za-z])[a-z]*[A-Z][A-Za-z]*') # the words of a text in ASCII that are not all small, which are few
+
 def strangers(
     body:str,  # marked text
     known=(),  # more words that may be capitalised, such as months
@@ -181,7 +185,7 @@ def strangers(
     "Capitalised words outside of mentions that may name somebody"
     s = _outside(body)
     small,out = None,[]
-    for m in _word.finditer(s):
+    for m in (_raised if body.isascii() else _word).finditer(s):
         w = m[0]
         if w.islower() or w==w.lower() or w=='I' or w in known: continue
         i = m.start()
@@ -195,7 +199,10 @@ def strangers(
 
 # %% ../nbs/04_names.ipynb #e87806c1
 _joins = frozenset(a+b for a in " \n'’.-" for b in ['', *" \n'’.-"]) # between words of one name
-_tokens = re.compile(r'([^\W\d_]+)(\W*)')
+_tokens = re.compile(r'([^\W\d_]+)')
+
+@lru_cache(1<<12)
+def _joins_on(gap): return (g := re.match(r'\W*', gap)[0]) in _joins or g.isspace()
 
 @lru_cache(1<<14)
 def _sort(w): return 'capital' if _capital(w) else 'ordinary' if ordinary(w.lower()) else 'other'
@@ -213,11 +220,11 @@ def name_runs(
     body:str, # marked text
 )->dict[str, str]: # {skeleton: as written}
     "What, outside of mentions, may be a registered name"
-    found = _tokens.findall(_outside(body))
-    words = [w for w,_ in found]
-    spans = _spans([_sort(w) for w in words], [gap in _joins or gap.isspace() for _,gap in found])
-    bare,small = [_bare(w) for w in words],[_small(w) for w in words]
-    return {_narrow(''.join(bare[i:j])): ' '.join(words[i:j]) for i,j in spans if j==i+1 or not _phrase(small[i:j])}
+    found = _tokens.split(_outside(body))
+    words = found[1::2]
+    sorts = list(map(_sort, words))
+    spans = _spans(sorts, list(map(_joins_on, found[2::2])))
+    return {_narrow(''.join(map(_bare, ws))): ' '.join(ws) for i,j in spans if len(ws := words[i:j])==1 or sorts[i]=='other' or not _phrase(list(map(_small, ws)))}
 
 @lru_cache(1<<14)
 def _small(w):

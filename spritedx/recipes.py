@@ -21,7 +21,7 @@ from .flow import Flow
 from .ledger import file_hash
 from .sources import procedural
 from .losses import ACLoss
-from .train import Plan, train
+from .train import Plan, in_turn, train
 
 # %% ../nbs/34_recipes.ipynb #8497b9ab
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def run_recipe(
     if extra: r = with_extra(r, extra, share)
     start = run_recipe(r.start, _beside(out, r.start, seed), None, workers, device, seed, pools)['weights'] if r.start else None
     plan = replace(r.plan, epochs=epochs or r.plan.epochs, seed=r.plan.seed if seed is None else seed)
-    data = {Path(p).name: Pack(pack_for(p, folder, r.characters)).digest() for p in sorted({o.source for o in r.pools+r.valid})}
-    train_on,valid = (pools_of(o, folder, r.characters, workers) for o in (r.pools, r.valid))
+    data = in_turn(lambda: {Path(p).name: Pack(pack_for(p, folder, r.characters)).digest() for p in sorted({o.source for o in r.pools+r.valid})}, device)
+    train_on,valid = in_turn(lambda: [pools_of(o, folder, r.characters, workers) for o in (r.pools, r.valid)], device)
     res = train(plan, train_on, valid, out, device, start, recipe=name, seed=plan.seed, licence='Apache-2.0', data=json.dumps(data),
         sources=('open-duelyst CC0-1.0, crawl-tiles CC0-1.0, superpowers CC0-1.0, freedoom BSD-3-Clause, procedural CC0-1.0' if 'packs' in data else 'procedural CC0-1.0')+_licences(extra))
     return dict(res, recipe=name, data=data, device=device_name(device))

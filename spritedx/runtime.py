@@ -12,6 +12,7 @@ import argparse, sys
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
+from .cli import asked, option_args
 from .core import SpriteDXError
 from .pipeline import Options, checked, clean_frames, clean as clean_by, provenance
 from .session import GRAPH
@@ -80,7 +81,8 @@ def clean_file(
     src = read(path)
     with _slim(): sprites,r = clean_frames(checked(src.pixels), Options(weights=str(weights or GRAPH), **options))
     for s in sprites: s.meta = dict(provenance(r), source=Path(path).name)
-    if out is not None: write_png(sprites[0], out) if len(sprites)==1 else write_apng(Clip(sprites, src.durations, Path(path).stem, meta=sprites[0].meta), out)
+    k = r.options.get('scale', 1)
+    if out is not None: write_png(sprites[0], out, k, indexed=True) if len(sprites)==1 else write_apng(Clip(sprites, src.durations, Path(path).stem, meta=sprites[0].meta), out, scale=k)
     return sprites
 
 _kinds = ('.png', '.apng', '.webp', '.jpg', '.jpeg', '.bmp', '.gif')
@@ -99,9 +101,8 @@ def main(
     p.add_argument('input', nargs='+', help='pictures, or folders of them')
     p.add_argument('-o', '--out', default='cleaned', help='a folder, or a .png for one picture (default: %(default)s)')
     p.add_argument('--weights', metavar='GRAPH.onnx', help='another graph (default: the one that ships)')
-    for k,text in dict(size='auto, or the longest side in px', palette='auto, a number of colours, or a palette file').items(): p.add_argument(f'--{k}', default='auto', help=text)
+    option_args(p)
     p.add_argument('--matte', default='auto', choices=['auto', 'keep', 'none'], help='(default: %(default)s)')
-    p.add_argument('--alpha', default='binary', choices=['binary', 'soft'], help='(default: %(default)s)')
     p.add_argument('--no-network', action='store_true', help='grid, matte and palette alone')
     a = p.parse_args(argv)
     bad,out = 0,Path(a.out)
@@ -110,7 +111,7 @@ def main(
         to = out if out.suffix=='.png' and len(items)==1 and not out.is_dir() else out/name
         try:
             if to.exists() and to.samefile(f): raise SpriteDXError(f'{to} is an input and would be overwritten; choose another place with -o')
-            s = clean_file(f, to, a.weights, size=a.size, palette=a.palette, matte=a.matte, alpha=a.alpha, network=not a.no_network)[0]
+            s = clean_file(f, to, a.weights, matte=a.matte, network=not a.no_network, **asked(a))[0]
             print(f'{to}: {s.size[0]}x{s.size[1]}, {s.colors} colours')
         except SpriteDXError as e: bad += 1; print(f'spritedx: {e}', file=sys.stderr)
     if not items: print('spritedx: no pictures there', file=sys.stderr)

@@ -11,10 +11,10 @@ __all__ = ['KINDS', 'RELATIONS', 'TABLES', 'MAX_OPS', 'MAX_BYTES', 'MAX_ADVANCE'
            'Violation', 'Refused', 'Rule', 'rule', 'check', 'Receipt', 'Entry', 'Draft', 'footprint']
 
 # %% ../nbs/44_universe.ipynb #bc02556b
-import base64, contextlib, hashlib, itertools, json, os, re, sqlite3, tempfile
+import contextlib, hashlib, itertools, json, os, re, sqlite3, tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -67,10 +67,12 @@ def make_calendar(seed:int)->Calendar:
 # %% ../nbs/44_universe.ipynb #cb1aeafd
 KINDS = dict(person='p', place='l', thing='o', group='g')
 _digits = '0123456789abcdefghijklmnopqrstuvwxyz'
+_pairs32 = [a+b for a in 'abcdefghijklmnopqrstuvwxyz234567' for b in 'abcdefghijklmnopqrstuvwxyz234567'] # as in base 32
 
 def _code(s, n):
-    "`n` of a to z and 2 to 7 from a hash of `s`: five bits each"
-    return base64.b32encode(hashlib.blake2b(s.encode(), digest_size=10).digest()).decode().lower()[:n]
+    "`n`, up to ten, of a to z and 2 to 7 from a hash of `s`: five bits each"
+    k = int.from_bytes(hashlib.blake2b(s.encode(), digest_size=10).digest()[:7], 'big')>>6
+    return ''.join([_pairs32[k>>b&1023] for b in (40, 30, 20, 10, 0)])[:n]
 
 @lru_cache(1<<12)
 def new_id(
@@ -128,13 +130,13 @@ CREATE TABLE claim(u TEXT NOT NULL, subject TEXT NOT NULL, predicate TEXT NOT NU
   basis TEXT NOT NULL CHECK(basis IN ('observed', 'asserted', 'derived')), source TEXT NOT NULL, PRIMARY KEY(u, subject, predicate, log, i),
   FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;
 CREATE TABLE text(u TEXT NOT NULL, subject TEXT NOT NULL, log INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY(u, subject, log, id),
-  FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;
+  FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE mention(u TEXT NOT NULL, entity TEXT NOT NULL, subject TEXT NOT NULL, log INTEGER NOT NULL, text TEXT NOT NULL, at INTEGER NOT NULL, surface TEXT NOT NULL,
-  PRIMARY KEY(u, entity, subject, log, text, at), FOREIGN KEY(u, subject, log, text) REFERENCES text(u, subject, log, id) DEFERRABLE INITIALLY DEFERRED,
+  PRIMARY KEY(u, log, text, at), FOREIGN KEY(u, subject, log, text) REFERENCES text(u, subject, log, id) DEFERRABLE INITIALLY DEFERRED,
   FOREIGN KEY(u, entity) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;
 CREATE TABLE log(u TEXT NOT NULL REFERENCES universe(id), n INTEGER NOT NULL, key TEXT NOT NULL, subject TEXT, body TEXT NOT NULL, prev TEXT NOT NULL,
   hash TEXT NOT NULL, origin TEXT NOT NULL, PRIMARY KEY(u, n), UNIQUE(u, key), UNIQUE(u, origin),
-  FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;
+  FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED);
 CREATE UNIQUE INDEX alias_look ON alias(u, skeleton, apart);
 CREATE INDEX event_place ON event(u, place, day);
 CREATE INDEX entity_stub ON entity(u, kind, n) WHERE status='stub';
@@ -144,7 +146,13 @@ CREATE TRIGGER log_chains BEFORE INSERT ON log WHEN NEW.n!=1+(SELECT count(*) FR
   OR NEW.n>1 AND NEW.prev!=(SELECT hash FROM log WHERE u=NEW.u AND n=NEW.n-1) BEGIN SELECT RAISE(ABORT, 'the log is a chain'); END;
 '''
 TABLES = 'universe entity alias relation event part claim text mention log'.split()
-_application,_version = 0x53445855,1
+_application,_version = 0x53445855,2
+
+# %% ../nbs/44_universe.ipynb #5b38b0f7
+_by_whom = (('log, id),\n  FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED);', 'log, id),\n  FOREIGN KEY(u, subject) REFERENCES entity(u, id) DEFERRABLE INITIALLY DEFERRED) WITHOUT ROWID;'),
+            ('PRIMARY KEY(u, log, text, at)', 'PRIMARY KEY(u, entity, subject, log, text, at)'),
+            ('DEFERRED);\nCREATE UNIQUE INDEX alias_look', 'DEFERRED) WITHOUT ROWID;\nCREATE UNIQUE INDEX alias_look'))
+_layouts = {2: _schema, 1: reduce(lambda s, o: s.replace(*o), _by_whom, _schema)} # files of the first go on as they are
 
 # %% ../nbs/44_universe.ipynb #9ede65e2
 def _statements(sql): return sorted(' '.join(s.split()) for s in re.findall(r'CREATE .*?;(?= *\n)', sql, re.S))
@@ -164,6 +172,7 @@ class Universe:
     "A universe in a file; `Universe.new` and `Universe.open` make one"
     def __init__(self, db, path):
         self.db,self.path,self.rules = db,path,RULES
+        self.counted = None # inside a snapshot: how many of a kind there are, as far as asked
         self.id,self.name,self.seed,cal,self.begun = db.execute('SELECT id, name, seed, calendar, begun FROM universe').fetchone()
         cal = json.loads(cal)
         self.calendar = Calendar(tuple((m, n) for m,n in cal['months']), cal['era'])
@@ -188,9 +197,9 @@ class Universe:
     def snapshot(self):
         "Reads inside see one state of the universe, and are quicker; other processes go on writing"
         if self.db.in_transaction: yield self; return
-        self.db.execute('BEGIN')
+        self.db.execute('BEGIN'); self.counted = {}
         try: yield self
-        finally: self.db.execute('COMMIT')
+        finally: self.counted = None; self.db.execute('COMMIT')
     def close(self): self.db.close()
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
@@ -200,14 +209,14 @@ class Universe:
 
 def _sha(x): return hashlib.sha256(_json(x).encode()).hexdigest()
 
-_json = json.JSONEncoder(sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode
+_json = json.JSONEncoder(sort_keys=True, separators=(',', ':'), ensure_ascii=False, check_circular=False).encode # a ring is found too, by its depth
 
 # %% ../nbs/44_universe.ipynb #d6b25aa2
 def _fill(db, name, seed, calendar, begun, id):
     "Tables of an empty universe"
     c = dict(months=[list(m) for m in calendar.months], era=calendar.era)
     id = id or 'u'+_code(_json([name, seed, c, begun]), 9)
-    db.executescript('BEGIN;'+_schema)
+    db.executescript('BEGIN;'+_layouts[_version])
     db.executemany('INSERT INTO relation_kind VALUES(?,?,?,?,?,?)', [(k, o.inverse, o.a, o.b, o.single, o.lasting) for k,o in RELATIONS.items()])
     db.execute('INSERT INTO universe VALUES(?,?,?,?,?,?,?)', (id, name, seed, _json(c), calendar.year_days, begun, begun))
     db.execute(f'PRAGMA application_id={_application}'); db.execute(f'PRAGMA user_version={_version}')
@@ -253,7 +262,7 @@ def open(cls:Universe,
         db = _connect(path, durable)
         app,ver = (db.execute(f'PRAGMA {p}').fetchone()[0] for p in ('application_id', 'user_version'))
         mine = sorted(' '.join(s.split())+';' for s, in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
-        if (app, ver)!=(_application, _version) or mine!=_statements(_schema): raise SpriteDXError(f'{path} is not a universe of this version of SpriteDX')
+        if app!=_application or ver not in _layouts or mine!=_statements(_layouts[ver]): raise SpriteDXError(f'{path} is not a universe of this version of SpriteDX')
         return cls(db, path)
     except (sqlite3.Error, KeyError, TypeError, ValueError): raise SpriteDXError(f'{path} is not a universe, or is damaged') from None
 
@@ -310,6 +319,7 @@ class Claim(NamedTuple):
 
 # %% ../nbs/44_universe.ipynb #a7a565ec
 _ent = 'entity.id, kind, status, name, start, end, n'
+_of_entity = ', '.join(f'e.{k}' for k in Entity._fields)
 
 @patch
 def entity(self:Universe, id:str)->Entity|None:
@@ -330,7 +340,9 @@ def aliases(self:Universe, id:str)->list[str]:
 @patch
 def count(self:Universe, kind:str)->int:
     "How many there are of a kind"
-    return self.one('SELECT max(n) FROM entity WHERE u=? AND kind=?', self.id, kind) or 0
+    seen = {} if self.counted is None else self.counted
+    if kind not in seen: seen[kind] = self.one('SELECT max(n) FROM entity WHERE u=? AND kind=?', self.id, kind) or 0
+    return seen[kind]
 
 @patch
 def nth(self:Universe, kind:str, n:int)->Entity:
@@ -361,11 +373,23 @@ def sample(self:Universe, kind:str,
     m,out = self.count(kind),{}
     if not m: return []
     ns = g.integers(1, m+1, k*tries) if m>k*tries else g.permutation(m)+1
-    for n in ns:
-        e = self.nth(kind, int(n))
+    for e in self._in_turn(kind, ns.tolist(), k):
         if (day is None or e.alive(day)) and (where is None or where(e)): out[e.id] = e
         if len(out)==k: break
     return list(out.values())
+
+@patch
+def _in_turn(self:Universe, kind, ns, k):
+    "Those of these numbers, read `k` at a time"
+    for some in (ns[i:i+k] for i in range(0, len(ns), k)):
+        if k==1: yield self.nth(kind, some[0]); continue
+        got = {r[-1]: Entity(*r) for r in self.q(f'SELECT {_ent} FROM json_each(?) j CROSS JOIN entity ON u=? AND kind=? AND n=j.value', json.dumps(some), self.id, kind)}
+        yield from map(got.get, some)
+
+def _held_by(cols, frm, u, id, kind, day):
+    "SQL and arguments for what somebody has (of a kind, on a day)"
+    sql,args = f"SELECT {cols} FROM {frm} WHERE r.u=? AND a=?{' AND r.kind=?' if kind else ''}",(u, id, *([kind] if kind else []))
+    return (sql, args) if day is None else (f'{sql} AND r.start<=? AND (r.end IS NULL OR r.end>?)', (*args, day, day))
 
 @patch
 def relations(self:Universe, id:str,
@@ -375,9 +399,8 @@ def relations(self:Universe, id:str,
     g:np.random.Generator=None, # begin anywhere instead of at the first
 )->list[Relation]:
     "What somebody has"
-    sql,tail = f"SELECT a, kind, b, start, end FROM relation WHERE u=? AND a=?{' AND kind=?' if kind else ''}",' ORDER BY kind, b, start LIMIT ?'
-    args = (self.id, id, *([kind] if kind else []))
-    if day is not None: sql += ' AND start<=? AND (end IS NULL OR end>?)'; args += (day, day)
+    sql,args = _held_by('a, kind, b, start, end', 'relation r', self.id, id, kind, day)
+    tail = ' ORDER BY kind, b, start LIMIT ?'
     if g is None: return [Relation(*r) for r in self.q(sql+tail, *args, limit)]
     some = str(g.choice(list(RELATIONS[kind].b if kind else 'plog')))+_digits[g.integers(36)]+_digits[g.integers(36)]
     key,marks,at = ('b', '?', (some,)) if kind else ('(kind, b)', '(?,?)', (str(g.choice(sorted(RELATIONS))), some))
@@ -388,9 +411,12 @@ def relations(self:Universe, id:str,
 @patch
 def neighbours(self:Universe, id:str, kind:str=None, day:int=None, limit:int=64, g:np.random.Generator=None)->list[tuple[str, Entity]]:
     "(kind of relation, who)"
-    rs = self.relations(id, kind, day, limit, g)
-    es = self.entities({r.b for r in rs})
-    return [(r.kind, es[r.b]) for r in rs]
+    if g is not None:
+        rs = self.relations(id, kind, day, limit, g)
+        es = self.entities({r.b for r in rs})
+        return [(r.kind, es[r.b]) for r in rs]
+    sql,args = _held_by(f'r.kind, {_of_entity}', 'relation r CROSS JOIN entity e ON e.u=r.u AND e.id=r.b', self.id, id, kind, day)
+    return [(k, Entity(*e)) for k,*e in self.q(f'{sql} ORDER BY r.kind, r.b, r.start LIMIT ?', *args, limit)]
 
 @patch
 def degree(self:Universe, id:str)->int:
@@ -432,15 +458,27 @@ def texts(self:Universe, id:str, limit:int=4)->list[tuple[str, str, str]]:
     return self.q('SELECT id, kind, body FROM text WHERE u=? AND subject=? ORDER BY log, id LIMIT ?', self.id, id, limit)
 
 @patch
-def mentions_of(self:Universe, id:str, limit:int=16)->list[str]:
-    "Ids of texts that name somebody"
-    return [r[0] for r in self.q('SELECT DISTINCT text FROM mention WHERE u=? AND entity=? LIMIT ?', self.id, id, limit)]
-
-@patch
 def age(self:Universe, id:str, day:int=None)->int:
     "Whole years, reckoned: an age is never stored"
     e,day = self.entity(id),self.now if day is None else day
     return self.calendar.years(e.start, day if e.end is None else min(day, e.end))
+
+# %% ../nbs/44_universe.ipynb #66aa66c5
+@patch
+def naming(self:Universe, id:str)->list[tuple[str, str]]:
+    "(whom it is about, id) of texts that name somebody, in order; read once and kept, since in the file such an index costs a page more for everybody who is named"
+    n,hash,by = vars(self).get('named_by', (0, self.root, {}))
+    if (h := self.head)!=(n, hash):
+        if n and getattr(self.entry(n), 'hash', None)!=hash: n,by = 0,{}
+        sql = 'SELECT entity, subject, text FROM mention WHERE u=? AND log>? AND log<=? ORDER BY log, text, at'
+        for e,*t in self.db.execute(sql, (self.id, n, h.n)): by.setdefault(e, {})[tuple(t)] = None
+        self.named_by = (*h, by)
+    return list(by.get(id, ()))
+
+@patch
+def mentions_of(self:Universe, id:str, limit:int=16)->list[str]:
+    "Ids of texts that name somebody"
+    return [t for _,t in self.naming(id)[:limit]]
 
 # %% ../nbs/44_universe.ipynb #500ebb4f
 @dataclass(frozen=True)
@@ -464,7 +502,7 @@ class Proposal:
 MAX_OPS,MAX_BYTES,MAX_ADVANCE = 512,200_000,400
 
 def _int(x): return type(x) is int and 0<=x<10**8
-def _re(p): return lambda x, r=re.compile(p): isinstance(x, str) and bool(r.fullmatch(x))
+def _re(p): return lambda x, match=re.compile(p).fullmatch: isinstance(x, str) and match(x) is not None
 def _opt(f): return lambda x: x is None or f(x)
 def _in(*xs): return lambda x, xs=frozenset(xs): isinstance(x, str) and x in xs
 def _str(x): return isinstance(x, str)
@@ -496,7 +534,7 @@ class View:
         self.began = self.now                          # today as the file has it
         self.ents,self.counts,self.made = {},{},set()  # what was read or made, by id; how many of a kind; ids of what is new
         self.als,self.skels = {},defaultdict(list)     # {id: {alias: kind}}; {skeleton: [(id, kind)]} of what is new
-        self.stored,self.lines = {},{}                 # the same two as they stand in the file, as far as read: owners of skeletons, relations
+        self.stored,self.lines,self.been = {},{},{}    # as it stands in the file, as far as read: owners of skeletons, relations, where somebody was on a day
         self.added,self.cut = defaultdict(list),{}     # {(a, kind): [Relation]}; {(a, kind, b, start): end}
         self.parts,self.places = defaultdict(list),defaultdict(list) # events of the proposal by participant and by place
         self.said = defaultdict(list)                  # claims of the proposal by subject and predicate
@@ -512,6 +550,9 @@ class View:
     def entity(self, id)->Entity|None:
         if id not in self.ents: self.ents[id] = self.u.entity(id)
         return self.ents[id]
+    def know(self, e)->Entity:
+        "One who was read already, as they are after the operations"
+        return self.ents.setdefault(e.id, e)
     def aliases(self, id)->dict:
         "{alias: kind}"
         if id not in self.als: self.als[id] = dict(self.u.q('SELECT alias, kind FROM alias WHERE u=? AND entity=?', self.u.id, id))
@@ -555,8 +596,16 @@ def around(self:View, place, day)->set:
 @patch
 def stays(self:View, id, day)->list[str]:
     "Places where somebody is on a day"
-    sql = "SELECT place FROM part WHERE u=? AND entity=? AND day=? AND role!='about' AND place IS NOT NULL"
-    return [p for p, in ([] if id in self.made else self.u.q(sql, self.u.id, id, day))]+[o['place'] for o in self.parts.get(id, []) if o['day']==day and o['place'] and o['who'][id]!='about']
+    if (id, day) not in self.been and id not in self.made: self.load_stays({(id, day)})
+    return self.been.get((id, day), [])+[o['place'] for o in self.parts.get(id, []) if o['day']==day and o['place'] and o['who'][id]!='about']
+
+@patch
+def load_stays(self:View, when:set):
+    "Fetch where somebody was on a day, for many (id, day)"
+    self.been |= {k: [] for k in when}
+    sql = """SELECT entity, day, place FROM json_each(?) j CROSS JOIN part ON u=? AND entity=json_extract(j.value, '$[0]') AND day=json_extract(j.value, '$[1]')
+        AND role!='about' AND place IS NOT NULL"""
+    for e,day,place in self.u.q(sql, json.dumps(list(when)), self.u.id) if when else (): self.been[e, day].append(place)
 
 @patch
 def seen_after(self:View, id, day)->bool:
@@ -589,7 +638,7 @@ def held(self:View, id)->list[Relation]:
 @patch
 def apply(self:View, op, i=0):
     "The universe after `op`, the `i`-th of its proposal"
-    getattr(self, '_'+op['op'])(op, i)
+    _apply[op['op']](self, op, i)
 
 @patch
 def _advance(self:View, op, i): self.now = max(self.now, op['day'])
@@ -654,6 +703,8 @@ def _end(self:View, op, i):
     self.rows['ended'].append(op['id'])
     for r in self.held(op['id']):
         if r.end is None: self.cut[r[:4]] = self.cut[r.b, RELATIONS[r.kind].inverse, r.a, r.start] = op['day']
+
+_apply = {k: getattr(View, '_'+k) for k in FIELDS}
 
 # %% ../nbs/44_universe.ipynb #80338848
 @dataclass(frozen=True)
@@ -724,7 +775,7 @@ def _limits(v, p):
     if len(p.ops)>MAX_OPS: yield None,(),f'{len(p.ops)} operations where {MAX_OPS} are allowed'
     try: v.body = _json(p.json())
     except (ValueError, TypeError, RecursionError): yield None,(),'it cannot be written as JSON'; return
-    if (n := len(v.body.encode('utf8', 'replace')))>MAX_BYTES: yield None,(),f'{n} bytes where {MAX_BYTES} are allowed'
+    if (n := len(v.body if v.body.isascii() else v.body.encode('utf8', 'replace')))>MAX_BYTES: yield None,(),f'{n} bytes where {MAX_BYTES} are allowed'
     if sum(isinstance(o, dict) and o.get('op')=='advance' for o in p.ops)>1: yield None,(),'time moves once in a proposal'
 
 @rule(world=False)
@@ -992,13 +1043,14 @@ def _value_form(v, op):
     if isinstance(x, str) and (not x.strip() or len(x)>(MAX_PROMPT if op['predicate']=='prompt' else MAX_VALUE) or '[[' in x or ']]' in x): yield (op['predicate'],),f'a value has 1 to {MAX_VALUE} characters and no [[markup]]'
     if isinstance(x, float) and not np.isfinite(x) or isinstance(x, int) and abs(x)>1<<53: yield (op['predicate'],),'a number is finite and below 2^53'
 
-_age_word = re.compile(r'(?:^|_)(?:age|aged|ages|ageing|birthday|birthdate|birth_?year|years|years?_old|how_old|born|lifespan)(?:_|$)')
+_age_word = lru_cache(1<<10)(re.compile(r'(?:^|_)(?:age|aged|ages|ageing|birthday|birthdate|birth_?year|years|years?_old|how_old|born|lifespan)(?:_|$)').search)
 _number = r'(?:\d+|(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)(?:[ -]\w+)?)'
 _aged = [(' of age,s old,r old,-old,g old', rf'\b{_number}[ -](?:year|winter|summer|spring)s?(?: of age|[ -]old)\b'), ('age ,aged ', rf'\baged? (?:of )?{_number}\b'),
          ('turned ', rf'\bturned {_number}(?=[.,;:!?]|$| (?:in|on|at|and|when|before|after|that)\b)'), ('birthday', r'\b(?:first|second|third|\w+th|\d+(?:st|nd|rd)) birthday\b'),
          (' teens, twenties, thirties, forties, fifties, sixties, seventies, eighties, nineties', r'\bin (?:his|her|their|its) \w+(?:teens|ties)\b|\bin (?:his|her|their) teens\b')]
 _aged = [(hints.split(','), re.compile(r)) for hints,r in _aged] # what to look for first because it is quick, what then
 
+@lru_cache(1<<10)
 def _age_told(s):
     "What in a text tells an age"
     low = s.lower()
@@ -1007,7 +1059,7 @@ def _age_told(s):
 @rule('claim', world=False)
 def _age_stored(v, op):
     "Ages are derived from birth and today, never stored"
-    if _age_word.search(op['predicate']) or op['predicate']!='prompt' and isinstance(op['value'], str) and _age_told(op['value']): yield (op['predicate'],),'an age is derived from the day of birth; leave it out'
+    if _age_word(op['predicate']) or op['predicate']!='prompt' and isinstance(op['value'], str) and _age_told(op['value']): yield (op['predicate'],),'an age is derived from the day of birth; leave it out'
 
 @rule('claim')
 def _basis(v, op):
@@ -1103,6 +1155,7 @@ def prefetch(self:View, p):
     new = {o['id'] for o in p.ops if o['op']=='entity'}
     self.load({r for o in p.ops for r in _refs(o)}.union(marked)-new)
     self.load_aliases(marked-new)
+    self.load_stays({(i, o['day']) for o in p.ops if o['op']=='event' and o['place'] for i,role in o['who'].items() if role!='about' and i not in new})
     self.owners(set().union(*(_skeletons(_name_of(o)) for o in p.ops if o['op'] in ('entity', 'alias')), *map(name_runs, texts)))
 
 @lru_cache(64)
@@ -1258,7 +1311,7 @@ class Draft:
         self._n[letter] += 1
         return new_id(self.u.id, self.key, letter, self._n[letter]-1)
     def _add(self, op, **kw):
-        op = dict(op=op, **{k: getattr(x, 'id', x) for k,x in kw.items()})
+        op = dict(op=op, **{k: x.id if x.__class__ is Entity else x for k,x in kw.items()})
         self.view.apply(op, len(self.ops)); self.ops.append(op)
         return op
     def proposal(self)->Proposal:
@@ -1354,13 +1407,12 @@ def advance(self:Draft, day:int):
 @patch
 def name(self:Draft, id)->str:
     "Of somebody, new or not"
-    return self.view.entity(getattr(id, 'id', id)).name
+    return id.name if isinstance(id, Entity) else self.view.entity(id).name
 
 @patch
 def mark(self:Draft, id, surface:str=None)->str:
     "`[[id|surface]]`, with the name where no surface is given"
-    id = getattr(id, 'id', id)
-    return f'[[{id}|{surface or self.name(id)}]]'
+    return f'[[{getattr(id, "id", id)}|{surface or self.name(id)}]]'
 
 # %% ../nbs/44_universe.ipynb #a3ff00c1
 @patch

@@ -493,16 +493,23 @@ def versions()->dict:
 
 def _hash(case): return make(case).hash
 
+def _orphaned():
+    "End this process with the one that started it"
+    import threading
+    from multiprocessing import connection, parent_process
+    def follow(): connection.wait([parent_process().sentinel]); os._exit(1)
+    threading.Thread(target=follow, daemon=True).start()
+
 @contextlib.contextmanager
 def processes(
     n:int, # how many
 ):         # yields an executor
-    "Processes of one thread each that do not import the caller's script and leave Ctrl-C to it"
+    "Processes of one thread each that do not import the caller's script, leave Ctrl-C to it and end when it is killed"
     import multiprocessing as mp
     main,was = sys.modules['__main__'].__dict__,os.environ.get('OMP_NUM_THREADS')
     mask = getattr(signal, 'pthread_sigmask', lambda *a: None)
     path = main.pop('__file__', None); os.environ['OMP_NUM_THREADS'] = '1'
-    ex = ProcessPoolExecutor(n, mp.get_context('spawn'))
+    ex = ProcessPoolExecutor(n, mp.get_context('spawn'), _worker('_orphaned'))
     try:
         mask(getattr(signal, 'SIG_BLOCK', 0), {signal.SIGINT}) # which they inherit
         for _ in range(n): ex.submit(int)

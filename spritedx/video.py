@@ -61,7 +61,7 @@ def _opened(path):
     if not path.exists(): raise SpriteDXError(f'no file {path}; check the path')
     if path.is_dir(): raise SpriteDXError(f'{path} is a folder, not a film')
     if not path.stat().st_size: raise SpriteDXError(f'{path} is empty')
-    try: c = av.open(str(path))
+    try: c = av.open(str(path), metadata_errors='replace') # tags of old films are in any encoding
     except (av.error.FFmpegError, OSError) as e: raise SpriteDXError(f'{path} is not a film that can be read: {_why(e)}') from None
     with c:
         if not c.streams.video: raise SpriteDXError(f'{path} has no pictures in it'+', only '*bool(c.streams)+', '.join(s.type for s in c.streams))

@@ -51,6 +51,7 @@ def load_weights(
     "The network a weights file holds"
     meta = weights_meta(path)
     if 'spec' not in meta: raise SpriteDXError(f'{path} holds no SpriteDX network; its header has no spec')
+    if meta.get('kind'): raise SpriteDXError(f'{path} is a network of another kind, {meta["kind"]}; restoring wants one of spritedx train ac or flow')
     m = ACNet(spec_from_json(meta['spec']))
     if 'flow' in meta: m = FlowNet(m, flow_from_json(meta['flow']))
     sd = {k: v.float() for k,v in load_file(path).items()}

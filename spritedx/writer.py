@@ -84,7 +84,7 @@ def _tips(top, h, w):
         e = x
         while e+1<w and top[e+1]==top[x]: e += 1
         lo = [0, 0]
-        for k,(a,step) in enumerate(((x-1, -1), (e+1, 1))):
+        for k,(a,step) in enumerate(((x-1, -1), (e+1, 1)) if top[x]>=.62*h else ()):
             m = top[x]
             while 0<=a<w and top[a]<=top[x]: m = min(m, top[a]); a += step
             lo[k] = m if 0<=a<w else min(m, 0)
@@ -144,10 +144,10 @@ def _palette(c, ys, h):
     name, light, chroma = _chart()
     idx = name[c]
     n = np.bincount(idx, minlength=len(NAMES))/len(c)
-    weight = (np.bincount(idx, ((light[c]-.1)/.6).clip(.1, 1), len(NAMES))/len(c)).tolist()
+    weight = (np.bincount(idx, np.minimum(np.maximum((light[c]-.1)/.6, .1), 1), len(NAMES))/len(c)).tolist()
     vivid = (np.bincount(idx, chroma[c], len(NAMES))/np.maximum(n*len(c), 1)).tolist()
-    there = np.flatnonzero(n).tolist()
-    n, fam = n.tolist(), [sum(weight[i] for i in own) for own in _own]
+    there = n.nonzero()[0].tolist()
+    n, fam = n.tolist(), [sum([weight[i] for i in own]) for own in _own]
     known = lambda f: max(_own[f], key=lambda i: weight[i]*(.8+_light[i])) # a family's lighter half
     first, *rest = sorted(range(len(fam)), key=lambda f: -fam[f])
     second = next((known(f) for f in rest if fam[f]>(.05 if f!=_black else .2)), None)
@@ -159,10 +159,10 @@ def _palette(c, ys, h):
     return names, NAMES[known(first)], *(None if i is None else NAMES[i] for i in (second, accent)), 'top' if at<.36 else 'middle' if at<.7 else 'bottom'
 
 def _glow(a, light, vivid):
-    "Soft light around, or something bright and vivid in the dark"
-    soft = (a<250)&(a>0)
-    if soft.mean()>.06 and light[soft].mean()>.45: return 'soft'
-    return 'ember' if light.mean()<.42 and .003<((light>.7)&(vivid>.12)).mean()<.05 else None
+    "Soft light around, or something bright and vivid in the dark, for pixels that are not hidden"
+    soft, share = a<250, lambda m: np.count_nonzero(m)/len(a)
+    if share(soft)>.06 and light[soft].mean()>.45: return 'soft'
+    return 'ember' if light.mean()<.42 and .003<share((light>.7)&(vivid>.12))<.05 else None
 
 # %% ../nbs/45_writer.ipynb #3ebbabfb
 def look(
@@ -173,10 +173,11 @@ def look(
     a = x[..., 3]
     mask = a>=128 if (a>=128).any() else a>0
     if not mask.any(): raise SpriteDXError('the picture is fully transparent; there is nobody to inscribe')
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    rows, cols = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
     H, box = len(x), (slice(rows[0], rows[-1]+1), slice(cols[0], cols[-1]+1))
     _, light, vivid = _chart()
-    code, vis = (x[..., :3]>>3).astype(np.int32)@np.array([1024, 32, 1], np.int32), a>0
+    r, g, b = (x[..., :3]>>3).transpose(2, 0, 1).astype(np.intp)
+    code, vis = r<<10|g<<5|b, a>0
     seen = code[vis]
     glow = _glow(a[vis], light[seen], vivid[seen])
     mask, code = mask[box], code[box]
@@ -268,6 +269,20 @@ def _found_land(d, r, folk):
         for _ in range(2): _stub(d, r, folk, clan, now-r.randint(38*y, 66*y), seat)
 
 # %% ../nbs/45_writer.ipynb #e001ae39
+def _first_said(
+    u:Universe,
+    id:str,
+    predicate:str,
+    keep:int=1<<13, # values in memory
+):                  # value or None
+    "The first that was ever claimed; the log only grows, so what was read once stays so"
+    said = vars(u).setdefault('said', {})
+    if (id, predicate) not in said:
+        if not (cs := u.claims(id, predicate, 1)): return
+        if len(said)==keep: del said[next(iter(said))]
+        said[id, predicate] = cs[0].value
+    return said[id, predicate]
+
 @dataclass
 class Happening:
     "Something that happened to the newcomer, as facts for a phrase"
@@ -297,8 +312,7 @@ class Life:
         "First value of a claim, new ones included"
         if (id, predicate) not in self.cache:
             own = self.d.view.said.get((id, predicate))
-            cs = [] if own else self.u.claims(id, predicate, 1)
-            self.cache[id, predicate] = own[0]['value'] if own else cs[0].value if cs else None
+            self.cache[id, predicate] = own[0]['value'] if own else None if id in self.d.view.made else _first_said(self.u, id, predicate)
         return self.cache[id, predicate]
     def children_of(self, id):
         "Relations, each from a birth on"
@@ -306,8 +320,8 @@ class Life:
         return self.cache['child', id]
     def one(self, id, kind, day=None):
         "Somebody's first neighbour of a kind"
-        rs = self.u.relations(id, kind, day, 1)
-        return self.d.view.entity(rs[0].b) if rs else None
+        near = self.u.neighbours(id, kind, day, 1)
+        return self.d.view.know(near[0][1]) if near else None
     def years(self, a, b): return (b-a)/self.year
 
 # %% ../nbs/45_writer.ipynb #025767b4
@@ -427,10 +441,10 @@ def _happen(l, step, day):
     if step in _alone: return _DEEDS[step](l, day)
     x = _partner(l, step, day)
     if x is None: return False
-    place = l.u.home(x.id, day) or l.born.id
-    if l.d.view.entity(place).start>day: return False
+    place = l.one(x.id, 'home', day) or l.born
+    if place.start>day: return False
     l.met.add(x.id)
-    return _DEEDS[step](l, day, x, place)
+    return _DEEDS[step](l, day, x, place.id)
 
 # %% ../nbs/45_writer.ipynb #b8c13868
 _fits = dict(

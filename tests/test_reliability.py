@@ -1,21 +1,27 @@
 "What must not break: strange pictures, damaged files, killed runs, full disks, two runs at once, memory over many pictures"
-import os, signal, subprocess, sys, time
+import os, re, shutil, signal, subprocess, sys, time
+from functools import lru_cache
 from pathlib import Path
-import numpy as np, pytest
+import numpy as np, polars as pl, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from spritedx import predict, runtime, session, video, widgets, writer
 from spritedx.cli import main
 from spritedx.core import SpriteDXError
+from spritedx.corrupt import corrupt, training_pair
 from spritedx.files import clean_many
 from spritedx.grid import find_grid, sample
 from spritedx.key import despill, estimate_key, key_matte
+from spritedx.metrics import score
 from spritedx.palette import extract, snap
-from spritedx.pipeline import Options, clean
+from spritedx.pipeline import Options, clean, clean_frames
 from spritedx.sources import make_sprite
 from spritedx.sprite import fit, read, write_gif, write_png, write_webp
 from spritedx.tiles import tiled
+from spritedx.universe import Universe
 from spritedx.weights import load_weights
+from test_distributed import offspring
 import fuzz
 
 # --- every way in for a picture
@@ -54,18 +60,81 @@ def test_what_is_written_is_read(tmp_path_factory, x):
     for put,name in ((write_png, 'a.png'), (write_webp, 'a.webp')): assert np.array_equal(read(put(x, d/name)).pixels[0], x)
     assert read(write_gif(x, d/'a.gif')).size==x.shape[1::-1]
 
+# each takes a picture (h, w, 4) and says whether what came of it is well-formed; a `SpriteDXError` of one line is an answer too
+def sprite_like(p): return p.dtype==np.uint8 and p.ndim==3 and p.shape[-1]==4 and not p[p[..., 3]==0].any()
+def unit(o, x): return o.shape==x.shape and np.isfinite(o).all() and 0<=o.min() and o.max()<=1
+def share(v): return np.isnan(v) or 0<=v<=1
+
+def whole_clip(x):
+    s,r = clean_frames([x, x[:, ::-1], x], Options(network=False))
+    return len({o.size for o in s})==1 and all(sprite_like(o.pixels) for o in s)
+
+def in_a_film(x):
+    xs = [x, x[:, ::-1]]*8; v = video.small(xs)
+    l = video.find_loop(v, 4)
+    return isinstance(video.clip_faults(xs), list) and (l is None or 0<=l.score<=1) and video.shots(v)[0][0]==0
+
+@lru_cache(1)
+def town(): return Universe.new(':memory:', 'Machi', seed=1)
+
+def lives(x): r = writer.inscribe(town(), x); return town().entity(r.subject) is not None and not town().chain()
+
+ways = dict(
+    network=lambda x: sprite_like(clean(x).pixels), graph=lambda x: sprite_like(runtime.clean(x).pixels), clip=whole_clip,
+    smooth=lambda x: clean(x, network=False, style='smooth').pixels.shape==x.shape, restore=lambda x: unit(predict.restore([x])[0], x), session=lambda x: unit(session.restore([x])[0], x),
+    score=lambda x: share(score(x, x, full=True).exact) and share(score(x, x[::-1, :-1]).exact), corrupt=lambda x: np.array_equal(*(corrupt(x, 'on magenta', 3).img for _ in '12')),
+    training=lambda x: all(o.shape==x.shape and o.dtype==np.uint8 for o in training_pair(x, 'x', 0, 1)), film=in_a_film,
+    widgets=lambda x: widgets.compare(x, x[::-1]).pictures is not None, inscribe=lives)
+
+@pytest.mark.parametrize('way', ways)
+def test_every_way_in_answers(way):
+    @settings(max_examples=4 if way in ('network', 'graph', 'restore', 'session') else 10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(pictures)
+    def check(x):
+        x = np.dstack([x, np.full(x.shape[:2], 255, np.uint8)])[..., :4]; was = x.copy()
+        try: assert ways[way](x)
+        except SpriteDXError as e: assert len(str(e).splitlines())==1
+        assert np.array_equal(x, was), 'it changed what it was given'
+    check()
+
 # --- a stranger's files
 
 @pytest.fixture(scope='module')
-def files(tmp_path_factory): return fuzz.corpus(tmp_path_factory.mktemp('corpus'))
+def files(tmp_path_factory): return fuzz.drawn(tmp_path_factory.mktemp('corpus'))
 
-def test_fuzz_target_over_the_mutated_corpus(files, tmp_path):
-    g,ok,n = np.random.default_rng(0),0,600
+def test_the_corpus_and_blind_mutations_of_it(files, tmp_path):
+    "Every file that the fuzzer found worth keeping is still read or refused; the same of files damaged at random"
+    kept = fuzz.stored(); assert len(kept)>20 and {Path(n).suffix for n in kept}>={'.png', '.gif', '.webp', '.jpg', '.bmp', '.mp4'}
+    for name,b in kept.items(): fuzz.target(b, folder=tmp_path)
+    g,ok,n = np.random.default_rng(0),0,200
     for i in range(n):
         name = list(files)[i%len(files)]
         ok += fuzz.target(fuzz.mutated(files[name], g), name, tmp_path)>0
     assert 0<ok<n, 'the mutations damage nothing, or everything'
     assert all(fuzz.target(b, name, tmp_path) for name,b in files.items())
+
+def guided(tmp_path, *args, before=''):
+    here = Path(fuzz.__file__)
+    code = f'import sys, runpy; sys.path.insert(0, {str(here.parent)!r}); sys.argv = [{str(here)!r}, *sys.argv[1:]]\n{before}\nrunpy.run_path({str(here)!r}, run_name="__main__")'
+    r = subprocess.run([sys.executable, '-c', code, *map(str, args)], cwd=tmp_path, env=os.environ|dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=300)
+    return r.returncode,r.stderr
+
+def test_guided_by_coverage(tmp_path):
+    "A fixed number of inputs, begun at the corpus, which reaches more of the readers than what was drawn does; and no fault"
+    pytest.importorskip('atheris', reason='atheris has wheels for Linux on x86-64 alone; the corpus is read all the same')
+    (tmp_path/'drawn').mkdir(); (tmp_path/'new').mkdir(); fuzz.drawn(tmp_path/'drawn')
+    rc,err = guided(tmp_path, 'new', fuzz.CORPUS, 'drawn', '-runs=1200', '-seed=7')
+    assert rc==0 and 'Done 1200 runs' in err, err[-3000:]
+    first = int(re.search(r'INITED cov: (\d+)', err)[1])
+    rc,err = guided(tmp_path, 'drawn', '-runs=0'); assert rc==0
+    assert first>1.02*int(re.search(r'INITED cov: (\d+)', err)[1])>300, 'the corpus adds nothing to what is drawn, or nothing is instrumented'
+
+def test_guidance_finds_a_planted_fault(tmp_path):
+    "A PNG with a chunk that none of those drawn has breaks the reader: the fuzzer, which mends checksums and knows the kinds of chunks, finds it and fails"
+    pytest.importorskip('atheris', reason='atheris has wheels for Linux on x86-64 alone')
+    (tmp_path/'drawn').mkdir(); fuzz.drawn(tmp_path/'drawn')
+    rc,err = guided(tmp_path, 'drawn', '-runs=4000', '-seed=7', before="import PIL.PngImagePlugin as P\nwas = P.PngStream.chunk_iCCP\ndef trap(self, pos, length): raise ZeroDivisionError('planted')\nP.PngStream.chunk_iCCP = trap")
+    assert rc and 'ZeroDivisionError' in err
 
 def test_500_damaged_files(files, tmp_path):
     "None stops the run, none leaves a part of a file"
@@ -83,17 +152,22 @@ def test_500_damaged_files(files, tmp_path):
 
 # --- runs that end early
 
-def spawn(*args, cwd, before=''):
-    env = os.environ|dict(OMP_NUM_THREADS='1'); env.pop('SPRITEDX_DATA', None)
+def spawn(*args, cwd, before='', **more):
+    env = {k: v for k,v in os.environ.items() if k!='SPRITEDX_DATA'}|dict(OMP_NUM_THREADS='1')|more
     return subprocess.Popen([sys.executable, '-c', f'{before}\nimport sys; from spritedx.cli import main; sys.exit(main())', *map(str, args)], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 def until(p, there, seconds=60):
     "Kill -9 as soon as something is there"
     end = time.monotonic()+seconds
     while not there() and p.poll() is None and time.monotonic()<end: time.sleep(.01)
-    p.kill(); p.communicate()
+    also = offspring(p.pid); p.kill(); p.communicate()
     assert there(), 'it was killed before it had done anything'
+    while any(alive(o) for o in also): assert time.monotonic()<end, 'processes that it had started live on'; time.sleep(.05)
     return p.returncode==-signal.SIGKILL
+
+def alive(pid):
+    try: return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]!='Z'
+    except OSError: return False
 
 def tree(d): return {p.relative_to(d).as_posix(): p.read_bytes() for p in Path(d).rglob('*') if p.is_file() and not p.name.startswith('.')}
 
@@ -111,6 +185,40 @@ def test_a_killed_batch_goes_on(many, tmp_path):
     assert main(['clean', str(many), '-o', str(out), '--no-network', '--resume'])==0
     assert tree(out)==tree(tmp_path/'whole')
 
+def test_a_killed_benchmark_goes_on(tmp_path):
+    "No case is measured twice or left out, every number is that of a run nobody stopped, and the processes it had started end with it"
+    argv = ['bench', '--set', 'procedural', '--model', 'none', '--condition', 'small', '--workers', '2', '--out']
+    often = 'import functools, spritedx.bench as b\nb.measure = functools.partial(b.measure, every=.3)' # s between writings, or nothing would be there yet
+    env = dict(SPRITEDX_DATA=str(tmp_path))
+    parts = lambda: list((tmp_path/'run'/'parts').glob('*.parquet'))
+    assert until(spawn(*argv, tmp_path/'run', cwd=tmp_path, before=often, **env), parts, 120), 'it ended before it was killed'
+    kept = pl.concat([pl.read_parquet(f) for f in parts()])
+    assert 0<len(kept)<32 and not (tmp_path/'run'/'cases.parquet').exists()
+    for o in ('run', 'whole'): _,err = (p := spawn(*argv, tmp_path/o, cwd=tmp_path, **env)).communicate(timeout=300); assert p.returncode==0, err
+    a,b = (pl.read_parquet(tmp_path/o/'cases.parquet') for o in ('run', 'whole'))
+    assert a['case'].n_unique()==32 and a.drop('ms').equals(b.drop('ms'), null_equal=True)
+    assert a.join(kept, on='case')['ms'].sort().equals(kept['ms'].sort()), 'what was measured before it was killed was measured again'
+    assert sorted(tree(tmp_path/'run'))==sorted(tree(tmp_path/'whole'))
+
+@pytest.fixture
+def sprites(tmp_path):
+    d = tmp_path/'in'; d.mkdir()
+    for i in range(30):
+        for j,x in enumerate((y := make_sprite(i, size=24), y[:, ::-1], y[..., [1, 2, 0, 3]], y[..., [2, 0, 1, 3]])): write_png(np.ascontiguousarray(x), d/f'{i:02d}{j}.png')
+    return d
+
+def test_a_killed_inscription_goes_on(sprites, tmp_path):
+    "The same universe to the last row, and the same files, as when nobody stopped it"
+    argv = lambda o: ['inscribe', sprites, '--universe', tmp_path/o/'machi.db', '-o', tmp_path/o/'out']
+    (tmp_path/'a').mkdir(); (tmp_path/'b').mkdir()
+    assert main(list(map(str, argv('a'))))==0
+    out = tmp_path/'b'/'out'
+    assert until(spawn(*argv('b'), cwd=tmp_path), lambda: out.is_dir() and len(tree(out))>3), 'it ended before it was killed'
+    assert len(tree(out))<len(tree(sprites))
+    _,err = (p := spawn(*argv('b'), cwd=tmp_path)).communicate(timeout=120); assert p.returncode==0, err
+    with Universe.open(tmp_path/'a'/'machi.db') as a, Universe.open(tmp_path/'b'/'machi.db') as b: assert a.state()==b.state() and not b.chain()
+    assert tree(out)==tree(tmp_path/'a'/'out')
+
 def test_two_runs_into_one_folder(many, tmp_path):
     "Both end well, and every picture is whole"
     assert main(['clean', str(many), '-o', str(tmp_path/'whole'), '--no-network'])==0
@@ -126,6 +234,38 @@ def test_a_disk_that_fills_up(many, tmp_path):
     out,err = p.communicate()
     assert p.returncode==1 and err.count('cannot write')==60 and err.count('\n')==60 and 'Traceback' not in err
     assert not [q for q in (tmp_path/'out').rglob('*') if q.is_file()]
+
+@pytest.fixture
+def disk():
+    "Runs a shell script in which `disk WHAT` puts another file system, full after 40 kB or read-only, at ./there"
+    if not shutil.which('unshare') or subprocess.run(['unshare', '-rm', 'true'], capture_output=True).returncode: pytest.skip('no file system can be put anywhere here: unshare -rm fails')
+    small = 'full() { mount -t tmpfs -o size=40k tmpfs there; }\nreadonly_() { mount -t tmpfs -o ro tmpfs there; }\n'
+    def go(script, cwd, *args):
+        (Path(cwd)/'there').mkdir(exist_ok=True)
+        env = {k: v for k,v in os.environ.items() if k!='SPRITEDX_DATA'}|dict(OMP_NUM_THREADS='1')
+        cmd = f'spritedx() {{ {sys.executable} -m spritedx.cli "$@"; echo "exit $?"; }}\n'
+        r = subprocess.run(['unshare', '-rm', 'sh', '-c', small+cmd+script, 'sh', *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+        return r.stdout,r.stderr
+    return go
+
+def test_a_small_disk_that_is_full(disk, many, tmp_path):
+    "A real one: what fits is whole, what does not is one line, no part of a file is left; with room again, --resume does the rest"
+    out,err = disk('full; spritedx clean "$1" -o there --no-network; ls -A there >names; mkdir kept; cp -r there/. kept', tmp_path, many)
+    names = (tmp_path/'names').read_text().split()
+    assert 'exit 1' in out and 0<len(names)<60 and not [n for n in names if n.startswith('.')]
+    assert err.count('No space left')==err.count('\n')==60-len(names) and 'Traceback' not in err
+    assert main(['clean', str(many), '-o', str(tmp_path/'kept'), '--no-network', '--resume'])==0
+    assert main(['clean', str(many), '-o', str(tmp_path/'whole'), '--no-network'])==0
+    assert tree(tmp_path/'kept')==tree(tmp_path/'whole')
+
+words = [('clean "$1"/00.png "$1"/01.png -o there --no-network', 2), ('bench --set procedural --model none --limit 2 --workers 1 --out there/run', 1),
+         ('inscribe "$1"/00.png --universe there/u.db -o there', 1), ('train ac --recipe smoke --workers 1 -o there/run', 1), ('demo -o there/demo', 1), ('generate knight -n 1 -o there/gen', 1), ('export --onnx there/a.onnx --bare', 1)]
+
+@pytest.mark.parametrize('command, lines', words, ids=lambda o: o.split()[0] if isinstance(o, str) else '')
+def test_a_disk_that_only_reads(disk, many, tmp_path, command, lines):
+    "Every command that writes says so in a line"
+    out,err = disk(f'readonly_; SPRITEDX_DATA=. spritedx {command}', tmp_path, many)
+    assert 'exit 1' in out and err.count('\n')==err.count('Read-only')==lines, err
 
 def test_memory_is_flat(tmp_path):
     "A batch of 150 pictures needs no more than the first 50 did"

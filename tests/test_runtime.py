@@ -13,7 +13,8 @@ from spritedx.predict import weights_path
 from spritedx.session import graph_meta, graph_path, read_tensors, restore
 from spritedx.sources import make_sprite
 from spritedx.sprite import load_sprite
-from spritedx.weights import save_weights, weights_meta
+from spritedx.core import SpriteDXError
+from spritedx.weights import load_weights, save_weights, weights_meta
 
 heavy = {'torch', 'fastai', 'scipy', 'skimage', 'polars', 'fastcore', 'av', 'pymatting', 'tqdm', 'matplotlib', 'networkx', 'safetensors', 'onnx'}
 hero = np.pad(make_sprite(9, kind='knight', size=40), ((4, 4), (4, 4), (0, 0)))
@@ -84,6 +85,22 @@ def test_export_writes_a_flow_that_answers_as_in_torch(tmp_path, capsys):
     a,b,c = (restore([bad], str(tmp_path/'f.onnx'), seed=s)[0] for s in (3, 3, 4))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
     assert main(['export', '--onnx', str(tmp_path/'f.txt')])==1 and 'call it f.onnx' in capsys.readouterr().err
+
+def test_export_knows_a_matting_network(tmp_path, capsys, monkeypatch):
+    "Weights as `spritedx train birefnet` writes them, with no word about what they are; the graph that is written answers as torch does, or is not written"
+    from spritedx import onnx_export
+    w,net = tmp_path/'m.safetensors',stirred(BiRefNet(BiRefSpec((4, 8, 8, 8), (1, 1, 1, 1), (), 0, inner=4, aspp=4, kernels=(3,), ref=2, gdt=2, head=2)))
+    save_weights(w, net, kind='birefnet', size=96, licence='CC0-1.0')
+    # making the whole graph takes half a minute, and nbs/29 does it and holds it to torch; here a part stands for it
+    monkeypatch.setattr(onnx_export, 'shown', lambda n, s=None, size=256: (Tail().eval(), dict(x=torch.rand(1, 3, size, size)), None))
+    assert main(['export', '--onnx', str(tmp_path/'m.onnx'), '--weights', str(w)])==0
+    said = capsys.readouterr().out
+    assert 'matte' in said and float(said.split('equal to torch within ')[1].split('/255')[0])<1
+    meta = graph_meta(tmp_path/'m.onnx'); assert (meta['kind'], meta['step'], meta['licence'])==('matte', '96', 'CC0-1.0')
+    with pytest.raises(SpriteDXError, match='another kind, birefnet'): load_weights(w)
+
+class Tail(torch.nn.Module):
+    def forward(self, x): return x.mean(1, keepdim=True).sigmoid()
 
 def test_a_graph_that_differs_is_not_written(tmp_path, monkeypatch, capsys):
     from spritedx import onnx_export

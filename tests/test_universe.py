@@ -367,6 +367,32 @@ def test_universe_with_foreign_parts_is_refused(copy, sql):
     u.db.execute(sql)
     with pytest.raises(SpriteDXError, match='not a universe'): Universe.open(u.path)
 
+def test_file_of_version_1_goes_on(tmp_path, monkeypatch):
+    "It is opened and written as it is, its fork has today's layout, and both stay the same universe"
+    monkeypatch.setattr('spritedx.universe._version', 1)
+    u, who = found(tmp_path/'old.db')
+    u.close(); monkeypatch.undo()
+    with Universe.open(tmp_path/'old.db') as old, old.fork(tmp_path/'new.db') as new:
+        assert [o.one('PRAGMA user_version') for o in (old, new)]==[1, 2]
+        assert [' WITHOUT ROWID' in o.one("SELECT sql FROM sqlite_master WHERE name='text'") for o in (old, new)]==[True, False]
+        for o in (old, new): o.commit(inscribe(o, sprite(3), who['ilka']))
+        assert old.state()==new.state() and old.verify()==new.verify()==[]
+        assert all(old.naming(i)==new.naming(i) for i in who.values()) and old.naming(who['hana'])
+
+def test_who_is_named_follows_the_log(copy):
+    "Also what another process wrote, and not what was taken back"
+    u, who = copy
+    def told(o, key):
+        d = o.draft(key)
+        d.text(who['ilka'], f'{d.mark(who["mira"])} came by.')
+        return d.proposal()
+    assert u.mentions_of(who['mira'])==[]
+    u.db.execute('BEGIN'); p = told(u, 'never'); u._write(u._laid_out(p), p)
+    assert len(u.mentions_of(who['mira']))==1
+    u.db.execute('ROLLBACK')
+    with Universe.open(u.path) as other: other.commit(told(other, 'once')); other.commit(told(other, 'twice'))
+    assert u.mentions_of(who['mira'])==[t for t, in u.q('SELECT text FROM mention WHERE entity=? ORDER BY log', who['mira'])] and len(u.mentions_of(who['mira']))==2
+
 def test_leftovers_of_a_removed_universe_do_no_harm(tmp_path):
     u, _ = found(tmp_path/'a.db')
     shutil.copy(f'{u.path}-wal', tmp_path/'b.db-wal')

@@ -1,0 +1,51 @@
+"`spritedx train` as torchrun starts it: two processes that train as one, killed and started again"
+import csv, os, signal, subprocess, sys, time
+import numpy as np, pytest
+from safetensors.numpy import load_file
+from spritedx.cli import main
+from spritedx.core import SpriteDXError
+from spritedx.recipes import run_recipe
+
+def launch(*args, cwd, n=2):
+    env = {k: v for k,v in os.environ.items() if k!='SPRITEDX_DATA'}|dict(OMP_NUM_THREADS='1')
+    return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), '-m', 'spritedx.cli', 'train', *map(str, args)],
+        cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def offspring(pid):
+    "Processes that a process has started, and those that they have"
+    out = subprocess.run(['ps', '-A', '-o', 'pid=,ppid='], capture_output=True, text=True, check=True).stdout
+    of = {}
+    for a,b in (map(int, l.split()) for l in out.splitlines()): of.setdefault(b, []).append(a)
+    found = list(of.get(pid, []))
+    for o in found: found += of.get(o, [])
+    return found
+
+def log(folder):
+    with open(folder/'history.csv') as f: return np.array([[float(r[k]) for k in ('epoch', 'train_loss', 'valid_loss')] for r in csv.DictReader(f)])
+
+def test_two_processes_are_one_run(tmp_path):
+    "Per epoch the losses of one process; killed after an epoch, they go on; the first writes, and only it"
+    run_recipe('smoke', tmp_path/'one', workers=1, device='cpu')
+    words = ['ac', '--recipe', 'smoke', '-o', tmp_path/'two', '--pools', tmp_path/'one', '--workers', '1']
+    p = launch(*words, cwd=tmp_path); end = time.monotonic()+300
+    while not (tmp_path/'two'/'checkpoint.safetensors').exists(): assert p.poll() is None and time.monotonic()<end, p.communicate()[1][-2000:]; time.sleep(.02)
+    for o in (p.pid, *offspring(p.pid)): os.kill(o, signal.SIGKILL)
+    p.communicate()
+    assert not (tmp_path/'two'/'weights.safetensors').exists(), 'it ended before it was killed'
+    p = launch(*words, cwd=tmp_path); out,err = p.communicate(timeout=300)
+    assert p.returncode==0, err[-2000:]
+    assert out.count("'hash'")==1 and "'epochs_now': 1" in out
+    a,b = log(tmp_path/'one'),log(tmp_path/'two')
+    assert a.shape==b.shape==(2, 3) and np.allclose(a, b, rtol=3e-3), (a, b)
+    a,b = (load_file(tmp_path/o/'weights.safetensors') for o in ('one', 'two'))
+    flat = lambda w: np.concatenate([w[k].astype('f4').ravel() for k in sorted(w)])
+    assert np.linalg.norm(flat(a)-flat(b))<.01*np.linalg.norm(flat(a))
+    assert sorted(o.name for o in (tmp_path/'two').iterdir())==['checkpoint.safetensors', 'history.csv', 'weights.safetensors']
+
+def test_what_several_processes_lack_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('WORLD_SIZE', '2'); monkeypatch.setenv('RANK', '0')
+    assert main(['train', 'birefnet', '-o', str(tmp_path)])==1 and 'for one process' in capsys.readouterr().err
+    from spritedx import train
+    monkeypatch.setitem(sys.modules, 'accelerate', None); monkeypatch.delitem(sys.modules, 'fastai.distributed', raising=False)
+    monkeypatch.setattr(train, 'meet', lambda d=None: (0, 2))
+    with pytest.raises(SpriteDXError, match=r"pip install 'spritedx\[distributed\]'"): train.together(type('L', (), dict(dls=type('D', (), dict(device=None)))))
