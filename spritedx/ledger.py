@@ -419,13 +419,15 @@ def _cell(s): return str(s).replace('|', '\\|').replace('\n', ' ')
 def log_table(
     records:list[Record]=None,
     metric:str=MAIN,
+    folder:str='', # of the experiments, seen from the page; None: no links
 )->str: # Markdown
     "The log page's table, newest first"
     records = read_ledger() if records is None else records
     head = f'| # | claim | parent | the one change | {metric} [95%] | set | seeds | verdict | date |\n|--:|---|--:|---|---|---|--:|---|---|'
     def row(r):
         m = r.metrics.get(metric, {}).get('all')
-        cols = (f'[{r.number:03d}]({r.number:03d}_{r.slug}.ipynb)', r.claim, '' if r.parent is None else f'{r.parent:03d}', r.change,
+        n = f'{r.number:03d}'
+        cols = (n if folder is None else f'[{n}]({folder}{n}_{r.slug}.ipynb)', r.claim, '' if r.parent is None else f'{r.parent:03d}', r.change,
             Interval(**m) if m else '', r.dataset, len(r.seeds), r.verdict, r.date)
         return '| '+' | '.join(map(_cell, cols))+' |'
     return '\n'.join([head, *map(row, sorted(records, key=lambda r: -r.number))])

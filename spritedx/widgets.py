@@ -19,13 +19,14 @@ from .core import SpriteDXError, as_rgba, premultiply, to_float
 
 # %% ../nbs/50_widgets.ipynb #90008aac
 def squeeze(
-    x:np.ndarray, # (h, w, 4) uint8
-    level:int=6,  # of deflate
+    x:np.ndarray,    # (h, w, 4) uint8
+    hasty:bool=False, # in a fraction of the time, for what is seen once
 )->bytes:
     "A frame for a view"
     d = as_rgba(x).copy()
-    d[:, 1:] -= d[:, :-1].copy()
-    return zlib.compress(d.tobytes(), level)
+    d[:, 1:] -= as_rgba(x)[:, :-1]
+    z = zlib.compressobj(1, strategy=zlib.Z_RLE) if hasty else zlib.compressobj(6) # a noisy picture has runs and no words
+    return z.compress(d)+z.flush()
 
 def unsqueeze(
     b:bytes,
@@ -147,9 +148,9 @@ class View(anywidget.AnyWidget):
         return {**data, 'text/plain': repr(self), **({} if _live() else {'text/html': self.to_html()})},meta
 
 # %% ../nbs/50_widgets.ipynb #08352efb
-def _shown(frames, place=None):
+def _shown(frames, place=None, hasty=False):
     h,w = frames[0].shape[:2]
-    return dict(w=w, h=h, frames=[squeeze(f, 1 if len(frames)>8 else 6) for f in frames], place=[float(v) for v in place or (0, 0, w, h)])
+    return dict(w=w, h=h, frames=[squeeze(f, hasty or len(frames)>8) for f in frames], place=[float(v) for v in place or (0, 0, w, h)])
 
 def pictures_of(
     before, after,
@@ -317,7 +318,7 @@ class Explore(Compare):
     said = T.Unicode('').tag(sync=True)
 
     def __init__(self, sprite, **kw):
-        self.sprite,self.damaged = sprite,None
+        self.sprite,self.damaged,self.kept = sprite,None,[]
         super().__init__(knobs=KNOBS, defaults={o: _defaults(o) for o in KNOBS}, left='damaged', right='sprite', **kw)
         self._run()
         self.observe(lambda _: self._run(), ['recipe', 'seed', 'asked'])
@@ -327,16 +328,26 @@ class Explore(Compare):
         "The recipe as `spritedx.corrupt.run` takes it"
         return [(o['op'], {k: tuple(v) if isinstance(v, list) else v for k,v in o['kw'].items()}) for o in self.recipe if o['on']]
 
+    def _scene(self):
+        "What `spritedx.corrupt.run` gives; operations before the first that changed are not run again"
+        from spritedx.core import rng
+        from spritedx.corrupt import OPS, start
+        at,s,old,self.kept = (self.seed, hash(self.sprite.tobytes())),start(self.sprite),self.kept,[]
+        for i,(name,kw) in enumerate(self.steps):
+            at = *at,(name, str(kw))
+            s = old[i][1] if i<len(old) and old[i][0]==at else OPS[name](s, rng(self.seed, i, name), **kw)
+            self.kept.append((at, s))
+        return s
+
     def _run(self):
         import time
-        from spritedx.corrupt import run
         if (now := (str(self.recipe), self.seed))==getattr(self, '_last', None): self.answered = self.asked; return
         self._last,t = now,time.perf_counter()
-        try: self.damaged,said = run(self.sprite, self.steps, self.seed).img,''
+        try: self.damaged,said = self._scene().img,''
         except Exception as e: said = f'{type(e).__name__}: {e}' # a recipe that cannot be run, such as a matte after its background
         h,w = self.sprite.shape[:2]
         with self.hold_sync():
-            self.pictures = dict(damaged=_shown([self.damaged], (0, 0, w, h)) if self.damaged is not None else _shown([self.sprite]), sprite=_shown([self.sprite]))
+            self.pictures = dict(damaged=_shown([self.damaged], (0, 0, w, h), True) if self.damaged is not None else _shown([self.sprite]), sprite=_shown([self.sprite]))
             self.ms,self.said,self.answered = 1000*(time.perf_counter()-t),said,self.asked
 
     def __repr__(self): return f"Explore({', '.join(n for n,_ in self.steps) or 'nothing'}; seed {self.seed})"

@@ -99,16 +99,24 @@ def test_sidebar_leads_to_every_page():
     linked = [s for s in strings(yaml.safe_load(house.sidebar_text())) if s.endswith('.ipynb')]
     assert sorted(linked)==[o.relative_to(nbs).as_posix() for o in pages()], 'a notebook has no floor and no section'
 
+def dead(text, folder):
+    "Links and pictures of Markdown that lead nowhere, on this site"
+    links = [m[1] for m in re.finditer(r'\]\(([^)#\s]+)(?:#[^)]*)?\)', text)]+re.findall(r'(?:src|href)="([^"#]+)', text)
+    return [o for o in links if not re.match(r'\w+:', o) and not (folder/o).is_file()]
+
+def test_dead_links_are_found():
+    text = '[a](00_core.ipynb#x) ![](nowhere.png) [b](https://a/b.ipynb) [c](guides/9_none.ipynb) <img src="gone.png">'
+    assert dead(text, nbs)==['nowhere.png', 'guides/9_none.ipynb', 'gone.png']
+
 @pytest.mark.parametrize('nb', pages(), ids=lambda o: str(o.relative_to(nbs)))
 def test_page(nb):
     "A title and a subtitle, links that lead somewhere, outputs that are there and not too big"
     cs = cells(nb)
     first = ''.join(cs[0]['source'])
     assert re.match(r'# \S.*\n\n> \S', first), 'begins with a title and a subtitle'
-    text = '\n'.join(''.join(c['source']) for c in cs if c['cell_type']=='markdown')
-    links = [m[1] for m in re.finditer(r'\]\(([^)#\s]+)(?:#[^)]*)?\)', text) if '://' not in m[1]]
-    assert [o for o in links if not (nb.parent/o).is_file()]==[]
     outputs = [o for c in cs if c['cell_type']=='code' for o in c['outputs']]
+    text = '\n'.join([''.join(c['source']) for c in cs if c['cell_type']=='markdown']+[''.join(o.get('data', {}).get('text/markdown', '')) for o in outputs])
+    assert dead(text, nb.parent)==[]
     assert len(json.dumps(outputs))<=300_000
     assert [o['evalue'] for o in outputs if o['output_type']=='error']==[]
 

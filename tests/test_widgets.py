@@ -1,5 +1,5 @@
 "The widgets in a real JupyterLab in headless Chromium, by pointer and by key, and on a page without a kernel or a network"
-import contextlib, json, os, re, shutil, socket, subprocess, sys, time, urllib.request
+import contextlib, json, os, re, shutil, socket, subprocess, sys, tarfile, time, urllib.request
 from pathlib import Path
 import numpy as np, polars as pl, pytest
 from PIL import Image
@@ -18,7 +18,7 @@ def browser(tmp_path_factory):
     "One browser; what it asks of any other machine is noted and refused"
     with playwright.sync_playwright() as p:
         c = p.chromium.launch_persistent_context(tmp_path_factory.mktemp('profile'), executable_path=chromium, headless=True, args=args, viewport=dict(width=1200, height=900))
-        c.set_default_timeout(20_000)
+        c.set_default_timeout(60_000)
         c.asked = []
         def gate(route):
             host = re.match(r'\w+://([^/:]*)', route.request.url)
@@ -72,40 +72,59 @@ KERNEL = '''async ([root, kernel]) => {
       content: { code: '', silent: true, store_history: false, allow_stdin: false, stop_on_error: false, user_expressions: { v: code } } })) })
 }'''
 
+def write_notebook(d, sources):
+    cell = lambda s, i: dict(cell_type='code', id=f'c{i}', source=s.strip(), metadata={}, outputs=[], execution_count=None)
+    nb = dict(cells=[cell(s, i) for i,s in enumerate(sources)], metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
+    (d/'lab.ipynb').write_text(json.dumps(nb))
+
+@contextlib.contextmanager
+def served(d, *app):
+    "A Jupyter server over a folder, of its own settings: its address"
+    with socket.socket() as s: s.bind(('localhost', 0)); port = s.getsockname()[1]
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(root), os.environ.get('PYTHONPATH', '')]), 'JUPYTER_CONFIG_DIR': str(d/'.config'), 'JUPYTER_RUNTIME_DIR': str(d/'.run'), 'JUPYTER_DATA_DIR': str(d/'.data'), 'IPYTHONDIR': str(d/'.ipython'), 'SPRITEDX_DATA': str(d)}
+    with open(d/'log', 'w') as log:
+        p = subprocess.Popen([sys.executable, '-m', *app, '--no-browser', '--allow-root', f'--port={port}', '--ip=localhost', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True'], cwd=d, env=env, stdout=log, stderr=log)
+        try:
+            end = time.time()+60
+            while True:
+                try: urllib.request.urlopen(f'http://localhost:{port}/api/status', timeout=5); break
+                except OSError:
+                    assert p.poll() is None and time.time()<end, (d/'log').read_text()[-3000:]
+                    time.sleep(.2)
+            yield f'http://localhost:{port}/'
+        finally:
+            p.terminate()
+            try: p.wait(30)
+            except subprocess.TimeoutExpired: p.kill(); p.wait()
+
+def run_all(browser, base, path):
+    "A page in which the notebook was opened and every cell run"
+    page = browser.new_page()
+    page.errors = []; page.on('pageerror', lambda e: page.errors.append(e.stack or str(e)))
+    page.on('console', lambda m: page.errors.append(m.text) if m.type=='error' else None)
+    page.goto(base+path)
+    page.wait_for_selector('.jp-Notebook .jp-Cell')
+    page.add_locator_handler(page.locator('.jp-Dialog .jp-mod-accept'), lambda b: b.click()) # a kernel may have to be chosen
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=60_000)
+    page.wait_for_timeout(500); page.locator('.jp-Notebook .jp-Cell').first.hover()
+    page.wait_for_function("jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status=='idle'", timeout=60_000)
+    page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_selector('.sdx-compare[data-ready=true]', timeout=90_000)
+    page.evaluate(KERNEL, [base, json.load(urllib.request.urlopen(base+'api/kernels'))[0]['id']])
+    return page
+
 @pytest.fixture(scope='module')
 def lab(browser, tmp_path_factory):
     "JupyterLab with a notebook of one cell a widget, every cell run"
-    d = tmp_path_factory.mktemp('lab')
-    cell = lambda s, i: dict(cell_type='code', id=f'c{i}', source=s.strip(), metadata={}, outputs=[], execution_count=None)
-    nb = dict(cells=[cell(s, i) for i,s in enumerate(CELLS.values())], metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
-    (d/'lab.ipynb').write_text(json.dumps(nb))
-    with socket.socket() as s: s.bind(('localhost', 0)); port = s.getsockname()[1]
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(root), os.environ.get('PYTHONPATH', '')]), 'JUPYTER_CONFIG_DIR': str(d/'.config'), 'JUPYTER_RUNTIME_DIR': str(d/'.run'), 'JUPYTER_DATA_DIR': str(d/'.data'), 'IPYTHONDIR': str(d/'.ipython'), 'SPRITEDX_DATA': str(d)}
-    log = open(d/'log', 'w')
-    p = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', f'--port={port}', '--ip=localhost', '--IdentityProvider.token=', '--ServerApp.password=', '--ServerApp.disable_check_xsrf=True', '--LabApp.expose_app_in_browser=True', '--LabApp.news_url=', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate'],
-        cwd=d, env=env, stdout=log, stderr=log)
-    base = f'http://localhost:{port}/'
-    try:
-        end = time.time()+60
-        while True:
-            try: urllib.request.urlopen(base+'api/status', timeout=5); break
-            except OSError:
-                assert p.poll() is None and time.time()<end, (d/'log').read_text()[-3000:]
-                time.sleep(.2)
-        page = browser.new_page(); page.folder = d
-        page.errors = []; page.on('pageerror', lambda e: page.errors.append(str(e)))
-        page.goto(base+'lab/tree/lab.ipynb?reset')
-        page.wait_for_selector('.jp-Notebook .jp-Cell')
-        page.add_locator_handler(page.locator('.jp-Dialog .jp-mod-accept'), lambda b: b.click()) # a kernel may have to be chosen
-        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]', timeout=60_000)
-        page.wait_for_timeout(500); page.locator('.jp-Notebook .jp-Cell').first.hover()
-        page.wait_for_function("jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel?.status=='idle'", timeout=60_000)
-        page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
-        page.wait_for_selector('.sdx-compare[data-ready=true]', timeout=90_000)
-        page.evaluate(KERNEL, [base, json.load(urllib.request.urlopen(base+'api/kernels'))[0]['id']])
+    d = tmp_path_factory.mktemp('lab'); write_notebook(d, CELLS.values())
+    with served(d, 'jupyterlab', '--LabApp.expose_app_in_browser=True', '--LabApp.news_url=', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate') as base:
+        page = run_all(browser, base, 'lab/tree/lab.ipynb?reset'); page.folder = d
         yield page
         page.close()
-    finally: p.terminate(); p.wait(20)
+
+def ours(errors):
+    "Errors of our views, whose code stands in a blob; those of the application are its own"
+    return [e for e in errors if re.search('blob:|sdx|spritedx|anywidget|widget sync', e, re.I)]
 
 def view(lab, name):
     "A view, brought into sight"
@@ -244,25 +263,50 @@ def test_delta_e_is_that_of_the_library(lab):
     got = lab.evaluate('([src, p, q]) => { const f = new Function(src + ";return deltaE")(); return p.map((a, i) => f(a, q[i])) }', [src, p.tolist(), q.tolist()])
     assert np.abs(np.array(got)-delta_e(p, q)).max()<.01
 
+def turned(e, label, values, pause=25):
+    "Move a slider through values, one every `pause` ms: how long that took, ms"
+    return e.get_by_label(label, exact=True).evaluate("""async (r, [vs, pause]) => { const t = performance.now()
+        for (const v of vs) { r.value = v; r.dispatchEvent(new Event('input')); await new Promise(f => setTimeout(f, pause)) }
+        return performance.now() - t }""", [values, pause])
+
 def test_explore_is_live(lab):
-    "A slider turned 40 times a second: at least ten pictures a second come back, the last one being the last that was asked for"
+    "A slider turned 40 times a second: pictures come back all the while, never more of them than were asked for, and the last is that of the last number"
     e = view(lab, 'explore')
-    was = canvas(e, lab)
-    n = int(ask(lab, 'e.answered'))
-    r = e.locator('[data-op=blur] input[type=range]')
-    took = r.evaluate('''async r => { const t = performance.now(); for (let i = 0; i <= 60; i++) { r.value = 5 * i / 60; r.dispatchEvent(new Event('input')); await new Promise(f => setTimeout(f, 25)) } return performance.now() - t }''')
-    settled(lab, "dict(e.steps)['blur']['radius']", 5)
-    answers = int(ask(lab, 'e.answered'))-n
-    ms = float(ask(lab, 'e.ms'))
-    slow = max(1, took/(61*25)) # a machine with other work keeps no timer: what it is late by is not the widget's
-    assert answers/(took/1000)*slow>=10, (answers, took, ms)
+    was = canvas(e, lab); n = int(ask(lab, 'e.answered'))
+    ask(lab, "setattr(e, 'drawn', []) or e.observe(lambda c: e.drawn.append(dict(e.steps)['blur']['radius']), 'pictures')")
+    turned(e, 'blur radius', [5*i/60 for i in range(61)])
+    settled(lab, "dict(e.steps)['blur']['radius']", 5); settled(lab, 'e.answered==e.asked', True)
+    drawn = json.loads(ask(lab, 'e.drawn'))
+    assert 3<len(drawn)<=61 and drawn==sorted(drawn) and drawn[-1]==5, drawn
+    assert any(0<r<5 for r in drawn)
+    assert int(ask(lab, 'e.answered'))-n==len(drawn)
     lab.wait_for_timeout(300)
     assert (canvas(e, lab)!=was).any(-1).mean()>.03
     e.locator('[data-op=paste] input[type=checkbox]').uncheck(); settled(lab, "'paste' in dict(e.steps)", False)
     e.get_by_label('Add an operation').select_option('posterise'); settled(lab, "'posterise' in dict(e.steps)", True)
     e.get_by_label('seed', exact=True).evaluate("r => { r.value = 9; r.dispatchEvent(new Event('input')) }"); settled(lab, 'e.seed', 9)
     settled(lab, 'bool((e.damaged==run(sprite, e.steps, 9).img).all())', True)
+    e.get_by_label('blur radius', exact=True).focus(); lab.keyboard.press('Home'); settled(lab, "dict(e.steps)['blur']['radius']", 0)
+    lab.keyboard.press('ArrowRight'); settled(lab, "round(dict(e.steps)['blur']['radius'], 2)", .05)
+    lab.keyboard.press('?'); e.locator('.sdx-ops .sdx-help').wait_for(); lab.keyboard.press('?')
     e.screenshot(path=lab.folder/'explore.png')
+
+@pytest.mark.skipif('SPRITEDX_MEASURE' not in os.environ, reason='a measurement, not a test: SPRITEDX_MEASURE=data/explore.json pytest tests/test_widgets.py -k updates_are_measured')
+def test_updates_are_measured(lab):
+    "What nbs/50_widgets.ipynb says of the cost of `explore`: a scene of about 640 px, one slider turned; processor time an update of all who take part, which other work on the machine does not change"
+    import psutil
+    kernel = psutil.Process(int(ask(lab, "__import__('os').getpid()"))); server = kernel.parent(); me = psutil.Process()
+    def spent(): # s: kernel, server, browser
+        return [sum(p.cpu_times()[:2]) for p in (kernel, server)]+[sum(sum(p.cpu_times()[:2]) for p in me.children(True) if 'chrom' in p.name())]
+    ask(lab, "setattr(e, 'sprite', np.pad(make_sprite(5, kind='knight', size=48), ((8, 8), (8, 8), (0, 0))))")
+    ask(lab, "setattr(e, 'recipe', [{**o, 'kw': {**o['kw'], **({'pitch': 10.} if o['op']=='enlarge' else {})}} for o in explore('on magenta', e.sprite, 2).recipe])")
+    e,rows = view(lab, 'explore'),[]; e.get_by_label('relevel sigma', exact=True).wait_for()
+    for label,values in (('relevel sigma', [.0004*i for i in range(120)]), ('enlarge jitter', [.001*i for i in range(120)]), ('seed', list(range(120)))):
+        n,was = int(ask(lab, 'e.answered')),spent()
+        turned(e, label, values, 50); settled(lab, 'e.answered==e.asked', True)
+        k = int(ask(lab, 'e.answered'))-n; ms = [round(1000*(b-a)/k, 1) for a,b in zip(was, spent())]
+        rows.append(dict(turned=label, scene=ask(lab, "'x'.join(map(str, e.damaged.shape[1::-1]))").strip("'"), updates=k, kernel=ms[0], server=ms[1], browser=ms[2], together=round(sum(ms), 1)))
+    Path(os.environ['SPRITEDX_MEASURE']).write_text(json.dumps(rows, indent=1)+'\n')
 
 def test_palette_is_edited_by_key(lab):
     p = view(lab, 'palette'); n = int(ask(lab, 'len(p.palette)'))
@@ -360,7 +404,7 @@ def test_universe_is_walked(lab):
     b.screenshot(path=lab.folder/'universe.png')
 
 def test_nothing_went_wrong_and_nothing_was_fetched(lab, browser):
-    assert [e for e in lab.errors if 'sdx' in e.lower() or 'spritedx' in e.lower()]==[]
+    assert ours(lab.errors)==[]
     assert [u for u in browser.asked if not u.startswith('ws')]==[]
 
 def test_a_view_leaves_nothing_behind(lab):
@@ -395,3 +439,91 @@ def test_a_page_compares_without_kernel_and_network(browser, tmp_path, dark):
     assert page.evaluate('document.documentElement.scrollWidth<=innerWidth')
     page.screenshot(path=tmp_path/'page.png'); page.close()
     assert errors==[] and browser.asked==[]
+
+def test_a_notebook_7_compares(browser, tmp_path):
+    "The same widget in Notebook 7: seen, dragged, by key, and nothing in the console"
+    pytest.importorskip('notebook', reason='Notebook 7 is not installed: pip install -e .[dev]')
+    write_notebook(tmp_path, [CELLS['first']]); browser.asked.clear()
+    with served(tmp_path, 'notebook', '--JupyterNotebookApp.expose_app_in_browser=True') as base:
+        page = run_all(browser, base, 'notebooks/lab.ipynb'); n = page.locator('.jp-Notebook .jp-Cell').count()
+        c = page.locator('.sdx-compare'); c.scroll_into_view_if_needed(); screen = c.locator('.sdx-canvas')
+        before = canvas(c, page); drag(page, screen, (.5, .3), (.25, .3)); settled(page, 'round(c.split, 2)', .25)
+        w = before.shape[1]; assert (before[:, int(.3*w):int(.48*w)]!=canvas(c, page)[:, int(.3*w):int(.48*w)]).any(-1).mean()>.05
+        screen.focus(); page.keyboard.press('x'); settled(page, '(c.left, c.right)', ('after', 'before'))
+        page.keyboard.press('d'); page.keyboard.press('d'); settled(page, 'c.mode', 'difference')
+        assert page.locator('.jp-Notebook .jp-Cell').count()==n # x and d d cut and delete nothing
+        page.screenshot(path=tmp_path/'notebook.png'); errors = page.errors; page.close()
+    assert ours(errors)==[] and [u for u in browser.asked if not u.startswith('ws')]==[]
+
+# ---- VS Code: the widget manager of its Jupyter extension in a page of ours, with this process for a kernel; the editor is not run.
+# (VS Code's notebook page has no Content-Security-Policy unless `notebook.experimental.enableCsp` is set; one without blob: keeps anywidget itself from loading.)
+
+VSCODE = '''<!doctype html><meta charset="utf-8">
+<body><div id="out"></div><script src="/require.js"></script><script type="module">
+import { activate } from '/ipywidgets.js'
+const told = window.told = [], views = {}
+const signal = { connect() { return true }, disconnect() { return true } }
+const buffers = bs => bs.map(b => Uint8Array.from(atob(b), c => c.charCodeAt(0)).buffer)
+const base64 = b => { const v = b instanceof ArrayBuffer ? new Uint8Array(b) : new Uint8Array(b.buffer, b.byteOffset, b.byteLength); let s = ''; for (const x of v) s += String.fromCharCode(x); return btoa(s) }
+const comms = {}, comm = id => comms[id] ||= { commId: id, targetName: 'jupyter.widget', onMsg: null, onClose: null, open() {}, close() {}, isDisposed: false,
+  send(data, meta, bs) { window.sdxHeard(id, data, (bs || []).map(base64)); return { msg: { header: { msg_id: 'm' } }, onIOPub: null, onReply: null, done: Promise.resolve() } } }
+let opened
+const kernel = new Proxy({ id: 'k', clientId: 'c', username: 'u', status: 'idle', isDisposed: false, info: Promise.resolve({}), registerCommTarget(n, f) { opened = f }, createComm: (n, id) => comm(id), requestCommInfo: async () => ({ content: { comms: {} } }), hasPendingInput: false },
+  { get: (t, k) => k in t ? t[k] : /^(status|connectionStatus|iopubMessage|unhandledMessage|anyMessage|disposed|pendingInput)/.test(String(k)) ? signal : undefined })
+requirejs.config({ baseUrl: '/' })
+const loader = { widgetsRegisteredInRequireJs: new Set(), loadWidgetScript: async () => {}, successHandler: (c, m) => told.push(`loaded ${m} ${c}`), errorHandler: (c, m, v, e) => told.push(`failed ${m} ${e}`) }
+activate(); vscIPyWidgets8.load()
+const manager = new vscIPyWidgets.WidgetManager(kernel, document.getElementById('out'), loader, m => told.push(m))
+window.sdxOpen = (id, state, paths, bs) => opened(comm(id), { header: { msg_id: id, msg_type: 'comm_open' }, parent_header: {}, metadata: { version: '2.1.0' }, channel: 'iopub', content: { comm_id: id, target_name: 'jupyter.widget', data: { state, buffer_paths: paths } }, buffers: buffers(bs) })
+window.sdxShow = async id => { const m = await manager.get_model(id), v = await manager.create_view(m, { el: document.getElementById('out') }); await manager.display_view({}, v, { node: document.getElementById('out') }) }
+window.sdxSay = (id, state) => comms[id].onMsg({ header: { msg_id: 'x', msg_type: 'comm_msg' }, parent_header: {}, metadata: {}, channel: 'iopub', content: { comm_id: id, data: { method: 'update', state, buffer_paths: [] } }, buffers: [] })
+window.sdxReady = true
+</script>'''
+
+@pytest.fixture(scope='module')
+def vscode(tmp_path_factory):
+    "The widget manager that VS Code's Jupyter extension ships, and require.js, both MIT, from npm; anywidget's own script, which VS Code asks the kernel's machine for"
+    d = tmp_path_factory.mktemp('vscode')
+    if shutil.which('npm') is None: pytest.skip('no npm here to bring the widget manager of VS Code')
+    for name in ('@vscode/jupyter-ipywidgets8@1.0.9', 'requirejs@2.3.8'):
+        r = subprocess.run(['npm', 'pack', '--silent', name], cwd=d, capture_output=True, text=True, timeout=120)
+        if r.returncode: pytest.skip(f'npm does not bring {name}')
+    out = {'/': ('text/html', VSCODE.encode())}
+    for name,path in (('/ipywidgets.js', 'package/dist/ipywidgets.js'), ('/require.js', 'package/require.js')):
+        for t in d.glob('*.tgz'):
+            with tarfile.open(t) as tar:
+                if path in tar.getnames(): out[name] = 'text/javascript',tar.extractfile(path).read()
+    out['/anywidget.js'] = 'text/javascript',(Path(sys.prefix)/'share/jupyter/nbextensions/anywidget/index.js').read_bytes()
+    return out
+
+def test_the_widget_manager_of_vscode_compares(browser, vscode):
+    "Drawn, dragged, turned by key and in Python, with nothing fetched"
+    import base64
+    from ipywidgets.widgets.widget import _remove_buffers
+    from spritedx.widgets import compare
+    w = compare(sprite.repeat(4, 0).repeat(4, 1)[..., [2, 1, 0, 3]], sprite, height=300); names = {x.model_id: x for x in (w, w.layout)}
+    page = browser.new_page(); errors,bad = [],[]
+    def heard(f): # in Python
+        for _ in range(100):
+            page.wait_for_timeout(100)
+            if f(): return
+        assert f()
+    page.on('pageerror', lambda e: errors.append(str(e))); page.on('console', lambda m: errors.append(m.text) if m.type=='error' else None)
+    page.expose_function('sdxHeard', lambda id, data, bs: names[id]._handle_msg(dict(content=dict(data=dict(data, buffer_paths=data.get('buffer_paths', []))), buffers=[base64.b64decode(b) for b in bs])))
+    def give(route):
+        path = '/'+route.request.url.split('/', 3)[3]
+        if path in vscode: route.fulfill(content_type=vscode[path][0], body=vscode[path][1])
+        else: bad.append(route.request.url); route.abort()
+    page.route('**/*', give)
+    page.goto('http://localhost/'); page.wait_for_function('window.sdxReady')
+    for id,x in reversed(names.items()):
+        state,paths,bs = _remove_buffers(x.get_state())
+        page.evaluate('([id, s, p, b]) => sdxOpen(id, s, p, b)', [id, state, paths, [base64.b64encode(b).decode() for b in bs]])
+    page.evaluate('id => sdxShow(id)', w.model_id)
+    c = page.locator('.sdx-compare[data-ready=true]'); c.wait_for()
+    before = canvas(c, page); drag(page, page.locator('.sdx-canvas'), (.5, .3), (.25, .3)); heard(lambda: abs(w.split-.25)<.01)
+    n = before.shape[1]; assert (before[:, int(.3*n):int(.48*n)]!=canvas(c, page)[:, int(.3*n):int(.48*n)]).any(-1).mean()>.05
+    page.locator('.sdx-canvas').focus(); page.keyboard.press('k'); heard(lambda: w.backdrop=='black')
+    page.evaluate('([id, s]) => sdxSay(id, s)', [w.model_id, dict(backdrop='magenta')]); page.wait_for_function("document.querySelector('[aria-label=Backdrop]').value=='magenta'")
+    assert 'loaded anywidget AnyModel' in page.evaluate('told') and bad==[] and errors==[], (page.evaluate('told'), bad, errors)
+    page.close()

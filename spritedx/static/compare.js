@@ -7,7 +7,7 @@ const COMPARE_HELP = [['[ ]', 'move the split'], ['s m d b', 'split, side by sid
 
 function renderCompare({ model, el, extra }) {
   const life = new AbortController(), signal = life.signal, save = saver(model, signal)
-  const root = rootOf(el, 'compare')
+  const root = rootOf(el, 'compare', signal)
   let pics = {}, names = [], heat = null, heatKey = '', blinkOn = false, blinker, player, dragging = null, gone = false, kept = null
   const get = k => model.get(k), frame = () => get('frame')
   const left = () => pics[get('left')], right = () => pics[get('right')]
@@ -177,11 +177,11 @@ function renderCompare({ model, el, extra }) {
     'Shift+ArrowLeft': () => stage.pan(-far(), 0), 'Shift+ArrowRight': () => stage.pan(far(), 0), 'Shift+ArrowUp': () => stage.pan(0, -far()), 'Shift+ArrowDown': () => stage.pan(0, far()),
     ' ': () => show({ playing: !get('playing') }), ',': () => turn(-1), '.': () => turn(1), '?': () => { help.hidden = !help.hidden },
   }
-  handle.addEventListener('keydown', e => {
+  keyed(handle, e => {
     const by = { ArrowLeft: -.02, ArrowRight: .02, PageDown: -.1, PageUp: .1, Home: -1, End: 1 }[e.key]
-    if (by) { e.preventDefault(); e.stopPropagation(); slide(by) }
-  }, { signal })
-  onKeys(root, keys, signal)
+    if (by) { e.preventDefault(); slide(by) }
+  })
+  onKeys(root, keys)
 
   // -- what Python says
   async function load() {

@@ -1,9 +1,12 @@
 // A corruption with a slider for every number of every operation; Python runs the recipe as fast as it is turned.
 
+const EXPLORE_HELP = [['Tab', 'next slider'], ['← →', 'turn it one step'], ['PageUp PageDown', 'turn it far'], ['Home End', 'lowest, highest'], ['space', 'an operation on, or off'], ['?', 'this help']]
+
 function renderExplore({ model, el }) {
   const life = new AbortController(), signal = life.signal, get = k => model.get(k)
-  const root = rootOf(el, 'explore'), ops = make('div', { class: 'sdx-ops' }), view = make('div'), note = make('div', { class: 'sdx-note', 'aria-live': 'polite' })
-  let recipe = get('recipe').map(o => ({ ...o, kw: { ...o.kw } })), seed = get('seed'), busy = false, dirty = false, timer, sent = 0
+  const root = rootOf(el, 'explore', signal), ops = make('div', { class: 'sdx-ops' }), view = make('div'), note = make('div', { class: 'sdx-note', 'aria-live': 'polite' }), help = helpBox(EXPLORE_HELP)
+  const copied = r => r.map(o => ({ ...o, kw: { ...o.kw } }))
+  let recipe = copied(get('recipe')), seed = get('seed'), busy = false, dirty = false, timer, sent = 0, own = false
   const round = v => Math.abs(v) >= 100 ? v.toFixed(0) : String(+v.toFixed(3))
 
   // at most one question on its way and one every 50 ms; what was turned meanwhile goes with the next
@@ -12,7 +15,7 @@ function renderExplore({ model, el }) {
     if (busy || timer) return
     timer = setTimeout(() => {
       timer = null; busy = true; dirty = false; sent = performance.now()
-      model.set('recipe', recipe.map(o => ({ ...o, kw: { ...o.kw } }))); model.set('seed', seed); model.set('asked', get('asked') + 1); model.save_changes()
+      own = true; model.set('recipe', copied(recipe)); model.set('seed', seed); model.set('asked', get('asked') + 1); own = false; model.save_changes()
     }, Math.max(0, 50 - (performance.now() - sent)))
   }
   function answered() {
@@ -43,12 +46,14 @@ function renderExplore({ model, el }) {
     const add = choice('Add an operation', ['add …', ...Object.keys(get('knobs'))], () => 'add …', v => {
       if (v !== 'add …') { recipe.push({ op: v, on: true, kw: { ...get('defaults')[v] } }); build(); ask() }
     })
-    ops.replaceChildren(make('fieldset', {}, make('legend', {}, 'seed'), slider('seed', seed, [0, 999, 1], v => { seed = v })), ...recipe.map(group), add, note)
+    ops.replaceChildren(make('fieldset', {}, make('legend', {}, 'seed'), slider('seed', seed, [0, 999, 1], v => { seed = v })), ...recipe.map(group), make('div', { class: 'sdx-bar' }, add, button('?', 'Keys', () => { help.hidden = !help.hidden }, '?')), help, note)
   }
   root.append(make('div', { class: 'sdx-two' }, view, ops))
   build()
   const end = renderCompare({ model, el: view })
   watch(model, ['answered'], answered, signal)
+  watch(model, ['recipe', 'seed'], () => { if (!own && !busy) { recipe = copied(get('recipe')); seed = get('seed'); build() } }, signal) // turned in Python
+  onKeys(root, { '?': () => { help.hidden = !help.hidden } })
   if (model.alone) note.textContent = 'The sliders need a running notebook; the comparison does not.'
   root.dataset.ready = 'true'
   return () => { life.abort(); clearTimeout(timer); end(); el.replaceChildren() }

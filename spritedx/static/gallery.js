@@ -1,19 +1,20 @@
 // The cases of a benchmark, the worst first; one opens into a comparison below.
 
 const PER_PAGE = 12
+const GALLERY_HELP = [['arrows', 'next case'], ['Enter', 'open it'], ['n p', 'open the next, the one before'], ['Escape', 'close it'], ['PageUp PageDown', 'page back, page on'], ['o', 'the other end first'], ['?', 'this help']]
 
 function renderGallery({ model, el }) {
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 0)
-  const root = rootOf(el, 'gallery'), get = k => model.get(k), made = new Map()
+  const root = rootOf(el, 'gallery', signal), get = k => model.get(k), made = new Map()
   let page = 0, worst = true, undo = null
-  const grid = make('div', { class: 'sdx-grid', role: 'list', 'aria-label': 'Cases' }), below = make('div')
+  const help = helpBox(GALLERY_HELP), grid = make('div', { class: 'sdx-grid', role: 'list', 'aria-label': 'Cases' }), below = make('div')
   const metric = choice('Metric', Object.keys(get('columns')), () => get('metric'), v => { save({ metric: v }); page = 0; draw() })
   const only = choice('Condition', ['all', ...new Set(get('conditions'))], () => get('only') || 'all', v => { save({ only: v === 'all' ? '' : v }); page = 0; draw() })
   const turn = button('worst first', 'Other end first', () => { worst = !worst; page = 0; draw() }, 'o')
   const where = make('output', { class: 'sdx-count', 'aria-live': 'polite' })
   const step = by => { const n = Math.max(1, Math.ceil(order().length / PER_PAGE)); page = clamp(page + by, 0, n - 1); draw() }
   root.append(make('div', { class: 'sdx-bar', role: 'toolbar' }, metric, only, turn, button('‹', 'Page back', () => step(-1), 'PageUp'), where, button('›', 'Page on', () => step(1), 'PageDown'),
-    make('span', { class: 'sdx-note' }, 'Enter opens, n and p go on and back')), grid, below)
+    button('?', 'Keys', () => { help.hidden = !help.hidden }, '?')), help, grid, below)
 
   function order() {
     const m = get('metric'), v = get('columns')[m], sign = (get('better')[m] < 0 ? -1 : 1) * (worst ? 1 : -1), c = get('conditions')
@@ -68,8 +69,8 @@ function renderGallery({ model, el }) {
   }
   const next = by => { const all = order(), k = all.indexOf(get('opened')), i = all[clamp(k + by, 0, all.length - 1)]; page = Math.floor(all.indexOf(i) / PER_PAGE); draw(); open(i); grid.querySelector(`[data-case="${i}"]`)?.focus({ preventScroll: true }) }
   const hop = by => { const cs = [...grid.children], k = cs.indexOf(document.activeElement.closest('.sdx-card')); if (cs.length) cs[clamp(k + by, 0, cs.length - 1)].focus() }
-  onKeys(root, { o: () => turn.click(), PageUp: () => step(-1), PageDown: () => step(1), n: () => next(1), p: () => next(-1), Escape: () => { const i = get('opened'); if (undo) undo(); save({ opened: -1 }); draw(); (grid.querySelector(`[data-case="${i}"]`) || grid.firstChild)?.focus() },
-    ArrowRight: () => hop(1), ArrowLeft: () => hop(-1), ArrowDown: () => hop(Math.max(1, Math.floor(grid.clientWidth / 198))), ArrowUp: () => hop(-Math.max(1, Math.floor(grid.clientWidth / 198))) }, signal)
+  onKeys(root, { '?': () => { help.hidden = !help.hidden }, o: () => turn.click(), PageUp: () => step(-1), PageDown: () => step(1), n: () => next(1), p: () => next(-1), Escape: () => { const i = get('opened'); if (undo) undo(); save({ opened: -1 }); draw(); (grid.querySelector(`[data-case="${i}"]`) || grid.firstChild)?.focus() },
+    ArrowRight: () => hop(1), ArrowLeft: () => hop(-1), ArrowDown: () => hop(Math.max(1, Math.floor(grid.clientWidth / 198))), ArrowUp: () => hop(-Math.max(1, Math.floor(grid.clientWidth / 198))) })
 
   const message = (content, buffers) => {
     if (!content || content.thumb === undefined) return

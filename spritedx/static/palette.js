@@ -5,7 +5,7 @@ const PALETTE_HELP = [['arrows', 'next colour'], ['space', 'select it, or not'],
 
 function renderPalette({ model, el }) {
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 40), get = k => model.get(k)
-  const root = rootOf(el, 'palette')
+  const root = rootOf(el, 'palette', signal)
   let base = null, index = null, colors = get('colors'), now = [...get('now')], to = [...get('to')], locked = [...get('locked')], focus = 0, original = false, past = [], gone = false, shown = null, own = false
   const selected = new Set(), swatches = make('div', { class: 'sdx-swatches', role: 'group', 'aria-label': 'Colours' }), told = make('div', { class: 'sdx-told', 'aria-live': 'polite' })
   const stage = new Stage({ height: get('height'), label: 'Sprite in the palette being edited', signal, bounds: () => base ? base.place : [0, 0, 0, 0], paint: pane => { if (base) stage.layer(pane, original ? base : shown, 0) } })
@@ -76,12 +76,12 @@ function renderPalette({ model, el }) {
   }
   const hold = v => { if (original !== v) { original = v; stage.draw() } }
   root.addEventListener('keyup', e => { if (e.key === 'o') hold(false) }, { signal })
-  root.addEventListener('keydown', e => { // space on a swatch selects it; a click puts it into focus
+  keyed(root, e => { // space on a swatch selects it; a click puts it into focus
     if (e.key === ' ' && e.target.classList.contains('sdx-swatch')) { e.preventDefault(); pick(+e.target.dataset.i) }
-  }, { signal })
+  })
   const row = () => Math.max(1, Math.floor((swatches.clientWidth + 4) / 38))
   onKeys(root, { ArrowRight: () => move(1), ArrowLeft: () => move(-1), ArrowDown: () => move(row()), ArrowUp: () => move(-row()), m: merge, l: lock, r: () => { picker.focus(); picker.showPicker?.() }, u: undo,
-    '-': () => reduce(alive().length - 1), '+': undo, o: () => hold(true), k: () => { stage.backdrop = BACKDROPS[(BACKDROPS.indexOf(stage.backdrop) + 1) % 4]; stage.draw() }, '?': () => { help.hidden = !help.hidden } }, signal)
+    '-': () => reduce(alive().length - 1), '+': undo, o: () => hold(true), k: () => { stage.backdrop = BACKDROPS[(BACKDROPS.indexOf(stage.backdrop) + 1) % 4]; stage.draw() }, '?': () => { help.hidden = !help.hidden } })
   stage.canvas.addEventListener('pointerdown', e => {
     const [x, y] = stage.native(e)
     if (base && x >= 0 && y >= 0 && x < base.w && y < base.h && index[y * base.w + x] >= 0) pick(root_of(index[y * base.w + x]), !e.shiftKey)

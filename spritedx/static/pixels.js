@@ -220,24 +220,38 @@ function choice(label, names, get, set) {
   return s
 }
 
-// The outermost element of a view; its keys never reach the notebook, where x cuts a cell and d d deletes one
-function rootOf(el, name) {
+// Keys that are pressed in a view stay in it: in a notebook x cuts a cell and d d deletes one. JupyterLab takes keys on their way up, Notebook 7
+// on their way down; so the window takes them first of all, and hands them from where they were pressed up to the root until one is used.
+const roots = new Set(), keysOf = new WeakMap()
+function handKeys(e) {
+  const path = e.composedPath(), n = path.findLastIndex(o => roots.has(o))
+  if (n < 0) return
+  e.stopPropagation()
+  for (const o of path.slice(0, n + 1)) for (const f of keysOf.get(o) || []) { if (e.defaultPrevented) return; f(e) }
+}
+function keyed(target, f) { keysOf.set(target, [...keysOf.get(target) || [], f]) }
+
+// The outermost element of a view
+function rootOf(el, name, signal) {
   const root = make('div', { class: `sdx sdx-${name}`, 'data-lm-suppress-shortcuts': 'true' })
-  root.addEventListener('keydown', e => e.stopPropagation())
+  if (!roots.size) window.addEventListener('keydown', handKeys, true)
+  roots.add(root)
+  signal.addEventListener('abort', () => { roots.delete(root); if (!roots.size) window.removeEventListener('keydown', handKeys, true) })
   el.replaceChildren(root)
   return root
 }
 
 const spoken = e => (e.shiftKey && e.key.length > 1 ? 'Shift+' : '') + e.key
 
-function onKeys(target, keys, signal) {
-  target.addEventListener('keydown', e => {
+function onKeys(target, keys) {
+  keyed(target, e => {
     if (e.ctrlKey || e.metaKey || e.altKey) return
-    if (['INPUT', 'SELECT', 'TEXTAREA'].includes(e.target.tagName)) return
+    const { tagName: tag, type } = e.target // what is typed into a field stays there; a slider and a box leave the letters free
+    if (tag === 'SELECT' || tag === 'TEXTAREA' || (tag === 'INPUT' && (!['range', 'checkbox'].includes(type) || e.key.length > 1 || e.key === ' '))) return
     const f = keys[spoken(e)]
     if (!f || (e.target.tagName === 'BUTTON' && [' ', 'Enter'].includes(e.key))) return
     e.preventDefault(); f(e)
-  }, { signal })
+  })
 }
 
 function watch(model, names, f, signal) {

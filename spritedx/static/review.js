@@ -6,7 +6,7 @@ const REVIEW_HELP = [['a r', 'accept, reject'], ['n N', 'next, previous pair'], 
 
 function renderReview({ model, el }) {
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 0), get = k => model.get(k)
-  const root = rootOf(el, 'review')
+  const root = rootOf(el, 'review', signal)
   let given = null, data = null, work = null, first = null, tool = 'erase', size = 1, past = [], future = [], cursor = null, drawing = false, panning = null, gone = false, colour = '#000000'
   const stage = new Stage({
     height: get('height'), label: 'Given and result. Press ? for keys.', signal, panes: () => 2, bounds: () => work ? work.place : [0, 0, 0, 0],
@@ -90,7 +90,7 @@ function renderReview({ model, el }) {
     ArrowLeft: () => step(-1, 0), ArrowRight: () => step(1, 0), ArrowUp: () => step(0, -1), ArrowDown: () => step(0, 1),
     'Shift+ArrowLeft': () => stage.pan(-far, 0), 'Shift+ArrowRight': () => stage.pan(far, 0), 'Shift+ArrowUp': () => stage.pan(0, -far), 'Shift+ArrowDown': () => stage.pan(0, far) }
   for (const [t, key] of TOOLS) keys[key] = () => { tool = t; bar() }
-  onKeys(root, keys, signal)
+  onKeys(root, keys)
 
   async function load() {
     const ps = await decodePictures(get('pictures'))

@@ -1,12 +1,14 @@
 // A universe to walk through: search, a page, those around. Python answers; every word becomes a text node.
 
+const UNIVERSE_HELP = [['/', 'search'], ['↓ ↑', 'next, previous of those found'], ['Enter', 'open'], ['Tab', 'next link'], ['Backspace', 'back'], ['?', 'this help']]
+
 function renderUniverse({ model, el }) {
-  const trail = []
+  const trail = [], help = helpBox(UNIVERSE_HELP)
   const life = new AbortController(), signal = life.signal, save = saver(model, signal, 60), get = k => model.get(k)
-  const root = rootOf(el, 'universe'), list = make('ul', { class: 'sdx-list', 'aria-label': 'Found' }), page = make('div', { class: 'sdx-page', tabIndex: -1 })
+  const root = rootOf(el, 'universe', signal), list = make('ul', { class: 'sdx-list', 'aria-label': 'Found' }), page = make('div', { class: 'sdx-page', tabIndex: -1 })
   const search = make('input', { type: 'search', placeholder: 'a name or its beginning ( / )', 'aria-label': 'Search', style: 'flex:1', oninput: () => save({ query: search.value }) })
   const kinds = choice('Kind', ['everybody', ...get('kinds')], () => get('kind') || 'everybody', v => save({ kind: v === 'everybody' ? '' : v }))
-  root.append(make('div', { class: 'sdx-bar', role: 'search' }, search, kinds, button('←', 'Back', () => back(), 'Backspace')), make('div', { class: 'sdx-two' }, page, list))
+  root.append(make('div', { class: 'sdx-bar', role: 'search' }, search, kinds, button('←', 'Back', () => back(), 'Backspace'), button('?', 'Keys', () => { help.hidden = !help.hidden }, '?')), help, make('div', { class: 'sdx-two' }, page, list))
   function go(id) { if (id && id !== get('who')) { trail.push(get('who')); save({ who: id }) } }
   function back() { const id = trail.pop(); if (id !== undefined) save({ who: id }) }
   const words = ws => ws.map(w => typeof w === 'string' ? w : make('button', { class: 'sdx-link', type: 'button', 'data-id': w.id, onclick: () => go(w.id) }, w.name))
@@ -20,7 +22,7 @@ function renderUniverse({ model, el }) {
       ...nodes.map(n => {
         const w = 6.2 * n.name.length + 14, g = svg('a', { tabindex: 0, role: 'link', 'aria-label': n.name }, svg('rect', { x: X(n.x) - w / 2, y: Y(n.y) - 10, width: w, height: 20, rx: n.kind === 'person' ? 10 : 3, fill: fill[n.kind], stroke: n.id === get('who') ? 'currentColor' : 'none', 'stroke-width': 2 }),
           svg('text', { x: X(n.x), y: Y(n.y) + 4, 'font-size': 11, 'text-anchor': 'middle', fill: '#fff' }, n.name))
-        g.addEventListener('click', () => go(n.id)); g.addEventListener('keydown', e => { if (e.key === 'Enter') go(n.id) })
+        g.addEventListener('click', () => go(n.id)); keyed(g, e => { if (e.key === 'Enter') { e.preventDefault(); go(n.id) } })
         return g
       }))
   }
@@ -42,8 +44,8 @@ function renderUniverse({ model, el }) {
     list.dataset.query = get('query')
   }
   const hop = by => { const bs = [...list.querySelectorAll('button')], i = bs.indexOf(document.activeElement); if (bs.length) bs[clamp(i + by, 0, bs.length - 1)].focus() }
-  search.addEventListener('keydown', e => { if (e.key === 'ArrowDown') { e.preventDefault(); hop(1) } else if (e.key === 'Enter') { const h = get('hits')[0]; if (h) go(h.id) } }, { signal })
-  onKeys(root, { '/': () => search.focus(), Backspace: back, ArrowDown: () => hop(1), ArrowUp: () => hop(-1) }, signal)
+  keyed(search, e => { if (e.key === 'ArrowDown') { e.preventDefault(); hop(1) } else if (e.key === 'Enter') { e.preventDefault(); const h = get('hits')[0]; if (h) go(h.id) } })
+  onKeys(root, { '?': () => { help.hidden = !help.hidden }, '/': () => search.focus(), Backspace: back, ArrowDown: () => hop(1), ArrowUp: () => hop(-1) })
   watch(model, ['card'], draw, signal); watch(model, ['hits'], found, signal)
   root.dataset.ready = 'true'
   draw()
