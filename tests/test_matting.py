@@ -145,6 +145,23 @@ def test_background_alone_and_key_where_there_is_none(sh):
     assert 'one flat colour' in sh('matte', 'flat.png')[2][0]
     assert 'use --how network' in sh('matte', 'noise.png', '--how', 'key')[2][0]
 
+def test_two_subjects_and_none_on_a_background_without_a_key(sh):
+    "By the network that ships: both are found, alone the background says so, and the report names the way"
+    from spritedx.corrupt import backdrop
+    x = [make_sprite(7, kind=k, size=32).repeat(4, 0).repeat(4, 1) for k in ('knight', 'mage')]
+    c = np.zeros((200, 320, 4), np.uint8)
+    for o, left in zip(x, (16, 176)): c[36:36+o.shape[0], left:left+o.shape[1]] = o
+    weave = backdrop(200, 320, 'weave', rng(3))[..., :3]
+    Image.fromarray(on(c, weave)).save('two.png'); Image.fromarray(weave.astype(np.uint8)).save('none.png')
+    rc, out, err = sh('matte', 'two.png', 'none.png', '-o', 'cut', '--report', 'r.json')
+    assert (rc, err)==(0, []) and 'two.png: 320x200 (network, confidence' in out[0]
+    assert 'no subject stands out from the background' in '\n'.join(out[1:])
+    a = read('cut/two.png').pixels[0][..., 3]>127
+    assert all(overlap(a[:, s], c[:, s, 3]>127)>.8 for s in (slice(160), slice(160, None)))
+    assert (read('cut/none.png').pixels[0][..., 3]>127).mean()<.01
+    two = json.loads(Path('r.json').read_text())['files'][0]
+    assert two['matte']=='network' and 0<two['matte_confidence']<1 and two['key'] is None
+
 def test_train_goes_on_and_its_weights_matte(sh):
     "On a folder of one's own: trained, resumed, tuned from its own weights, and used"
     for i in range(12): write_png(make_sprite(i, kind=('slime', 'knight')[i%2], size=24), Path('heroes')/('val' if i<4 else 'train')/f'{i}.png')
