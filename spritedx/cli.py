@@ -135,7 +135,7 @@ def _train(a):
 
 # %% ../nbs/51_cli.ipynb #4364eeaa
 def _bench_args(p):
-    p.add_argument('what', nargs='?', default='clean', choices=['clean', 'matte'], help='clean: the whole road; matte: every way to cut out, side by side (--limit cases a condition, --model for more networks) (default: %(default)s)')
+    p.add_argument('what', nargs='?', default='clean', choices=['clean', 'matte'], help='clean: the whole road; matte: every way to cut out, side by side (--set valid or test, --limit cases a condition, --model and --peer for more networks, such as the published ones) (default: %(default)s)')
     p.add_argument('--set', default='valid', choices=['valid', 'tune', 'test', 'procedural', 'ood', 'clips'], help='which cases; procedural and clips need no sprite packs (default: %(default)s)')
     p.add_argument('--model', metavar='NAME|PATH|none', help='weights; none: grid, matte and palette alone (default: the ones that ship)')
     p.add_argument('--peer', action='append', default=[], metavar='NAME', help='another tool on the same cases; may be given again; all: every one')
@@ -150,7 +150,7 @@ def _bench_args(p):
 def _bench(a):
     if a.what=='matte':
         from spritedx.matte_bench import bench_matte
-        print(bench_matte([a.model] if a.model else [], a.limit or 12, a.out)); return 0
+        print(bench_matte([m for m in (a.model, *a.peer) if m], a.limit or 12, a.out, split=a.set, conditions=a.condition)); return 0
     if a.check:
         from spritedx.validation import verify
         print(f'{verify(a.set, a.limit, a.workers)} cases of {a.set} come out to the byte'); return 0

@@ -204,7 +204,7 @@ def finetune(
 )->dict:               # best weights, scores before and after, epochs of this call
     "Fine-tune, or go on where an earlier call stopped"
     items,out = [i for d in data for i in items_of(d)],Path(out)
-    learn = matte_learner(plan, net, items, out, device, workers, data=' '.join(map(str, data)), **meta)
+    learn = matte_learner(plan, net, items, out, device, workers, data=' '.join(Path(d).name for d in data), **meta)
     ckpt,keep = out/'checkpoint.safetensors',learn.keep_best
     done = resume(learn, ckpt) if ckpt.exists() else 0
     learn.look.k = done

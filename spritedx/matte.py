@@ -106,9 +106,11 @@ def network_alpha(
     v = view(rgb, size)
     try: return v.back(_forward(net, v.rgb))
     except (MemoryError, RuntimeError) as e:
-        if not _is_memory(e) or size<128: raise
-    if note: note(f'out of memory at {size} px; the network sees the picture at {size//2} px')
-    return network_alpha(rgb, net, size//2//32*32, note)
+        if not _is_memory(e): raise
+    half = size//2//32*32
+    if half<64: raise SpriteDXError(f'out of memory even at {size} px; close other programs, or leave the network out by --how key')
+    if note: note(f'out of memory at {size} px; the network sees the picture at {half} px')
+    return network_alpha(rgb, net, half, note)
 
 # %% ../nbs/37_matte.ipynb #8c507021
 def _enlarged(x, shape): return np.dstack([np.asarray(Image.fromarray(np.ascontiguousarray(c)).resize(shape[::-1], Image.BILINEAR)) for c in np.moveaxis(x, -1, 0)])

@@ -18,6 +18,11 @@ from .core import SpriteDXError, atomic_path
 from .flow import FlowNet, flow_from_json, flow_json
 
 # %% ../nbs/30_weights.ipynb #e352fb9e
+def _stored(k, v):
+    "A tensor as it is written"
+    if not v.is_floating_point() or k.endswith(('running_mean', 'running_var')): return v
+    return h if (h := v.half()).isfinite().all() or not v.isfinite().all() else v
+
 def save_weights(
     path:Path,
     model:nn.Module, # with a `spec`
@@ -25,7 +30,7 @@ def save_weights(
 )->str:              # hash of the tensors, 16 hex digits
     "Write weights with their spec"
     shape = {'spec': spec_json(model.spec), **({'flow': flow_json(model.flow)} if isinstance(model, FlowNet) else {})}
-    sd = {k: (v.detach().half() if v.is_floating_point() else v).contiguous().cpu() for k,v in model.state_dict().items()}
+    sd = {k: _stored(k, v.detach()).contiguous().cpu() for k,v in model.state_dict().items()}
     with atomic_path(path) as t: save_file(sd, t, {**shape, **{k: str(v) for k,v in meta.items()}})
     return weights_hash(path)
 

@@ -19,9 +19,9 @@ LAYOUTS = {
     'ToonOut': {f'{s}/{t}_generations_20250318_emotion/{k}': n for s, t, n in (('train', 'train', 3), ('val', 'validation', 2), ('test', 'test', 1)) for k in ('im', 'gt', 'an')},
     'DIS5K': {f'DIS-{s}/{k}': n for s, n in (('TR', 4), ('VD', 2), ('TE1', 1), ('TE4', 1)) for k in ('im', 'gt')},
 }
-EXPECTED = { # items of train, valid and test; are they cut-outs
-    'P3M-10k': (4, 5, 0, False), 'AM-2k': (4, 2, 0, False), 'AIM-500': (None, None, 0, False), 'Distinctions-646': (4, 0, 2, True),
-    'Composition-1k': (5, 0, 1, True), 'ToonOut': (3, 2, 1, False), 'DIS5K': (4, 2, 2, False)}
+EXPECTED = { # items of train, valid (None: a part of train) and test; are they cut-outs
+    'P3M-10k': (4, 5, 0, False), 'AM-2k': (4, 2, 0, False), 'AIM-500': (40, None, 0, False), 'Distinctions-646': (4, None, 2, True),
+    'Composition-1k': (5, None, 1, True), 'ToonOut': (3, 2, 1, False), 'DIS5K': (4, 2, 2, False)}
 TRUTH = ('mask', 'gt', 'alpha')
 
 def picture(seed, truth):
@@ -45,7 +45,9 @@ def test_a_public_set_is_read_in_its_own_layout(name, tmp_path):
     items = folder_items(tmp_path/name)
     n = {s: sum(i.split==s for i in items) for s in ('train', 'valid', 'test')}
     *want, cut = EXPECTED[name]
-    if want[0] is None: assert n['train']+n['valid']==40 and 0<n['valid']<12 and n==n|{s: sum(i.split==s for i in folder_items(tmp_path/name)) for s in n}
+    if want[1] is None: # a part of the training pictures is held out, the same every time; the test part is left alone
+        assert n['train']+n['valid']==want[0] and 0<n['valid']<=want[0]*.5 and n['test']==want[2]
+        assert n=={s: sum(i.split==s for i in folder_items(tmp_path/name)) for s in n}
     else: assert [n['train'], n['valid'], n['test']]==want
     assert {i.cut for i in items}=={cut}
     x = items[0].open()
@@ -143,6 +145,23 @@ def test_background_alone_and_key_where_there_is_none(sh):
     assert 'one flat colour' in sh('matte', 'flat.png')[2][0]
     assert 'use --how network' in sh('matte', 'noise.png', '--how', 'key')[2][0]
 
+def test_two_subjects_and_none_on_a_background_without_a_key(sh):
+    "By the network that ships: both are found, alone the background says so, and the report names the way"
+    from spritedx.corrupt import backdrop
+    x = [make_sprite(7, kind=k, size=32).repeat(4, 0).repeat(4, 1) for k in ('knight', 'mage')]
+    c = np.zeros((200, 320, 4), np.uint8)
+    for o, left in zip(x, (16, 176)): c[36:36+o.shape[0], left:left+o.shape[1]] = o
+    weave = backdrop(200, 320, 'weave', rng(3))[..., :3]
+    Image.fromarray(on(c, weave)).save('two.png'); Image.fromarray(weave.astype(np.uint8)).save('none.png')
+    rc, out, err = sh('matte', 'two.png', 'none.png', '-o', 'cut', '--report', 'r.json')
+    assert (rc, err)==(0, []) and 'two.png: 320x200 (network, confidence' in out[0]
+    assert 'no subject stands out from the background' in '\n'.join(out[1:])
+    a = read('cut/two.png').pixels[0][..., 3]>127
+    assert all(overlap(a[:, s], c[:, s, 3]>127)>.8 for s in (slice(160), slice(160, None)))
+    assert (read('cut/none.png').pixels[0][..., 3]>127).mean()<.01
+    two = json.loads(Path('r.json').read_text())['files'][0]
+    assert two['matte']=='network' and 0<two['matte_confidence']<1 and two['key'] is None
+
 def test_train_goes_on_and_its_weights_matte(sh):
     "On a folder of one's own: trained, resumed, tuned from its own weights, and used"
     for i in range(12): write_png(make_sprite(i, kind=('slime', 'knight')[i%2], size=24), Path('heroes')/('val' if i<4 else 'train')/f'{i}.png')
@@ -150,7 +169,7 @@ def test_train_goes_on_and_its_weights_matte(sh):
     rc, out, err = sh(*run, '--epochs', 1, '-o', 'a')
     assert (rc, err)==(0, []) and out[0].startswith('before training: mae') and out[-1].startswith('best: mae')
     rc, out, err = sh(*run, '--epochs', 2, '-o', 'a')
-    assert rc==0 and out[0].startswith('resumed after epoch 1') and len(Path('a/history.csv').read_text().splitlines())>=3
+    assert rc==0 and out[0].startswith('resumed after epoch 1') and [o.split(',')[0] for o in Path('a/history.csv').read_text().splitlines()]==['epoch', '0', '1']
     assert sorted(p.name for p in Path('a/looks').iterdir())==['00.png', '01.png', '02.png']
     rc, out, err = sh(*run, '--epochs', 1, '-o', 'b', '--from', 'a/best.safetensors', '--accumulate', 2)
     assert (rc, err)==(0, [])
@@ -177,3 +196,15 @@ def test_a_way_that_cannot_be_run_is_a_row_that_says_why(tmp_path, monkeypatch):
     df, costs = (pl.read_parquet(tmp_path/'out'/f'{o}.parquet') for o in ('cases', 'costs'))
     assert df.filter(pl.col('way')=='nobody.pth')['mae'].null_count()==1
     assert costs['way'].to_list()==['key'] and costs['ms'][0]>0 and costs['mb'][0]>=0
+
+def test_the_published_models_have_rows_that_say_what_is_missing(sh, tmp_path, monkeypatch):
+    "`spritedx bench matte`: own networks by name, published ones unrun until their weights are given"
+    from spritedx import matte_bench as b
+    monkeypatch.setenv('SPRITEDX_DATA', str(tmp_path)); monkeypatch.setattr(b, 'costs', lambda ws, sizes: __import__('polars').DataFrame(dict(way=[w.name for w in ws])))
+    Path('BiRefNet_HR.pth').write_bytes(b'half')
+    rc, out, err = sh('bench', 'matte', '--limit', 1, '--condition', 'sprite, key', '--peer', 'BiRefNet_HR.pth')
+    said = '\n'.join(out)
+    assert (rc, err)==(0, []) and 'BiRefNet-matting: not run, weights are not here; give --model their path or hub id' in said
+    assert 'BiRefNet_HR: not run, BiRefNet_HR.pth is damaged, half downloaded' in said and said.count('BiRefNet_HR: not run')==1
+    assert 'sprite, key' in said and 'sprite, photo' not in said
+    assert 'no condition' in sh('bench', 'matte', '--condition', 'sprites')[2][0] and 'valid and test' in sh('bench', 'matte', '--set', 'ood')[2][0]
