@@ -29,12 +29,13 @@ def _clean_args(p):
     p.add_argument('--steps', type=int, metavar='N', help='of a flow: more are slower and follow it closer (default: what it was made for)')
     p.add_argument('--seed', type=int, metavar='N', help='of a flow: another seed, another answer where the picture leaves several open')
     p.add_argument('--no-network', action='store_true', help='grid, matte and palette alone')
+    p.add_argument('--strict', action='store_true', help='refuse what does not look like pixel art (photographs, drawings, renders), which otherwise is a warning')
     p.add_argument('--resume', action='store_true', help='leave results that are there already')
 
 def _clean(a, make=None, **options):
     from spritedx.files import clean_many, write_report
     from spritedx.pipeline import Options
-    opt = Options(a.size, a.palette, a.matte, a.alpha, not a.no_network, a.weights, **options, style=a.style, model=a.model, steps=a.steps, seed=a.seed)
+    opt = Options(a.size, a.palette, a.matte, a.alpha, not a.no_network, a.weights, **options, style=a.style, model=a.model, steps=a.steps, seed=a.seed, strict=a.strict)
     b = clean_many(a.input, a.out, opt, a.format, a.resume, say=_complain, make=make)
     if a.report: write_report(b, a.report)
     for r in b.done: print(_line(r))

@@ -7,7 +7,7 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'as_opaque', 'unevenness', 'grid_of', 'to_native',
            'shrink', 'bare_native', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'finish',
-           'already_clean', 'already_flat', 'checked', 'smooth', 'clean_stream', 'provenance', 'deciding',
+           'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream', 'provenance', 'deciding',
            'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
@@ -22,6 +22,7 @@ from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_ui
 from .grid import Grid, cell_spread, find_grid, sample
 from .key import Key, despill, estimate_key, key_matte, refine_matte, unspill
 from .matte import MatteOptions, cutter
+from .outsider import LIMIT, outsider
 from .palette import Palette, extract, noise_level, snap, toed
 from .sprite import Sprite, fit
 
@@ -41,6 +42,7 @@ class Options:
     seed:int=None       # of a flow (default: that of settings.ini)
     style:str='pixel'   # or 'smooth': the cut-out at full size, nothing else changed
     cut:MatteOptions=MatteOptions() # how to cut out at full size
+    strict:bool=False   # refuse what does not look like pixel art, instead of a warning
 
     def __post_init__(self):
         if self.matte not in ('auto', 'keep', 'network', 'none'): raise SpriteDXError(f'matte={self.matte!r} is unknown; use auto, keep, network or none')
@@ -80,6 +82,7 @@ class Report:
     key_confidence:float=None
     network:bool=False
     colours:int=None
+    outsider:float=None         # how little it looks like pixel art, 0 to 1
     warnings:list=field(default_factory=list)
     times:dict=field(default_factory=dict) # ms per step
 
@@ -379,6 +382,19 @@ def _packed(x, over=127): return x[x[..., 3]>over][:, :3].astype(np.uint32)@np.a
 def _same_colours(big, small, share=.99): return np.isin(_packed(big), np.unique(_packed(small))).mean()>=share
 
 # %% ../nbs/40_pipeline.ipynb #bb7e9859
+def know(
+    matted:list, # (H, W, 4) uint8: a few frames
+    g:Grid,
+    opt:Options,
+    r:Report,
+):
+    "Does it look like pixel art at all? If not, say so, or refuse"
+    r.outsider = round(float(np.median([outsider(m, g) for m in [m for m in matted if m[..., 3].any()] or matted])), 3)
+    if r.outsider<=LIMIT: return
+    text = f'this does not look like pixel art (outsider score {r.outsider:.2f}, where sprites stay below {LIMIT:.2f})'
+    if opt.strict: raise SpriteDXError(f'{text}; leave --strict out to clean it all the same')
+    r.warn(f'{text}: what came out of it is a guess')
+
 def checked(frames)->list: # (H, W, 4) uint8
     "Frames in which there can be something to clean, or an error"
     raw = [as_rgba(f) for f in frames]
@@ -416,6 +432,7 @@ def clean_stream(
     cut,r.matte = matte_of(raw, opt, r)
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
     g = grid_of(list(matted.values()), raw, r); clock('grid')
+    know(list(matted.values()), g, opt, r); clock('outsider')
     few = [to_native(m, g, opt, r) for m in matted.values()]
     as_is = opt.palette==opt.size=='auto' and already_clean(list(matted.values()), few, r.matte)
     net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))
