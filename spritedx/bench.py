@@ -68,7 +68,7 @@ def solve(
         out,how = [PEERS[m.name](f) for f in fs],{}
     else:
         s,r = clean_frames(fs, replace(m.opt, alpha='soft') if soft else m.opt)
-        out,how = [o.pixels for o in s],dict(grid=r.grid, matte=r.matte, confidence=float(r.grid_confidence), warned=float(bool(r.warnings)))
+        out,how = [o.pixels for o in s],dict(grid=r.grid, matte=r.matte, confidence=float(r.grid_confidence), outsider=float('nan' if r.outsider is None else r.outsider), warned=float(bool(r.warnings)))
     return (out[0] if img.ndim==3 else _one_canvas(out)),how
 
 def _frames(x): return [x] if x.ndim==3 else list(x)
@@ -80,7 +80,7 @@ def _one_canvas(xs):
 
 # %% ../nbs/43_bench.ipynb #9ea42b19
 _nothing = np.zeros((1, 1, 4), np.uint8)
-EXTRA = dict(again=1, alone=1, alone_iou=1, flicker=-1, confidence=0, warned=0) # columns beside those of `Score`, and whether more is better
+EXTRA = dict(again=1, alone=1, alone_iou=1, flicker=-1, confidence=0, outsider=0, warned=0) # columns beside those of `Score`, and whether more is better
 
 def run_one(
     case:dict,

@@ -45,6 +45,7 @@ def _clean_args(p):
     p.add_argument('--steps', type=int, metavar='N', help='of a flow: more are slower and follow it closer (default: what it was made for)')
     p.add_argument('--seed', type=int, metavar='N', help='of a flow: another seed, another answer where the picture leaves several open')
     p.add_argument('--no-network', action='store_true', help='grid, matte and palette alone')
+    p.add_argument('--strict', action='store_true', help='refuse what does not look like pixel art (photographs, drawings, renders), which otherwise is a warning')
     p.add_argument('--resume', action='store_true', help='leave results that are there already')
     p.add_argument('--workers', type=int, default=0, metavar='N', help='processes (default: one for 16 files, at most a core each and 8 in all)')
     p.add_argument('--engine', default='local', choices=['local', 'ray'], help='local: processes of this machine; ray: a Ray cluster whose machines see the same folders (RAY_ADDRESS names it), wants the extra spritedx[ray] (default: %(default)s)')
@@ -52,7 +53,7 @@ def _clean_args(p):
 def _clean(a, make=None, **options):
     from spritedx.files import clean_many, write_report
     from spritedx.pipeline import Options
-    opt = Options(**asked(a), matte=a.matte, network=not a.no_network, weights=a.weights, **options, style=a.style, model=a.model, steps=a.steps, seed=a.seed)
+    opt = Options(**asked(a), matte=a.matte, network=not a.no_network, weights=a.weights, **options, style=a.style, model=a.model, steps=a.steps, seed=a.seed, strict=a.strict)
     b = clean_many(a.input, a.out, opt, a.format, a.resume, _complain, None, make, max(a.workers, 0), a.engine)
     if a.report: write_report(b, a.report)
     for r in b.done: print(_line(r))

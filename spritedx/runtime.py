@@ -75,11 +75,13 @@ def clean_file(
     path:Path,
     out:Path=None,     # .png, animated where the input is; None: nothing is written
     weights:str=None,
-    **options,
+    say=None,          # called with one line per warning
+    **options,         # fields of `Options`
 )->list:               # of `Sprite`
     "Clean a picture or an animation"
     src = read(path)
     with _slim(): sprites,r = clean_frames(checked(src.pixels), Options(weights=str(weights or GRAPH), **options))
+    for w in r.warnings if say else (): say(w)
     for s in sprites: s.meta = dict(provenance(r), source=Path(path).name)
     k = r.options.get('scale', 1)
     if out is not None: write_png(sprites[0], out, k, indexed=True) if len(sprites)==1 else write_apng(Clip(sprites, src.durations, Path(path).stem, meta=sprites[0].meta), out, scale=k)
@@ -104,6 +106,7 @@ def main(
     option_args(p)
     p.add_argument('--matte', default='auto', choices=['auto', 'keep', 'none'], help='(default: %(default)s)')
     p.add_argument('--no-network', action='store_true', help='grid, matte and palette alone')
+    p.add_argument('--strict', action='store_true', help='refuse what does not look like pixel art')
     a = p.parse_args(argv)
     bad,out = 0,Path(a.out)
     items = list(_inputs(a.input))
@@ -111,8 +114,9 @@ def main(
         to = out if out.suffix=='.png' and len(items)==1 and not out.is_dir() else out/name
         try:
             if to.exists() and to.samefile(f): raise SpriteDXError(f'{to} is an input and would be overwritten; choose another place with -o')
-            s = clean_file(f, to, a.weights, matte=a.matte, network=not a.no_network, **asked(a))[0]
-            print(f'{to}: {s.size[0]}x{s.size[1]}, {s.colors} colours')
+            notes = []
+            s = clean_file(f, to, a.weights, notes.append, matte=a.matte, network=not a.no_network, strict=a.strict, **asked(a))[0]
+            print(f'{to}: {s.size[0]}x{s.size[1]}, {s.colors} colours'+''.join(f'\n  note: {w}' for w in notes))
         except SpriteDXError as e: bad += 1; print(f'spritedx: {e}', file=sys.stderr)
     if not items: print('spritedx: no pictures there', file=sys.stderr)
     return int(bool(bad) or not items)

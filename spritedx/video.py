@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/video.html.md"""
 
 # %% auto #0
 __all__ = ['VIDEO', 'write_mp4', 'write_webm', 'frames', 'durations_of', 'read', 'Glance', 'glance', 'is_film', 'open_any',
-           'small', 'gaps', 'Loop', 'find_loop', 'in_place', 'shots', 'clip_faults']
+           'small', 'gaps', 'Loop', 'centred', 'find_loop', 'in_place', 'shots', 'clip_faults']
 
 # %% ../nbs/41_video.ipynb #b91f653c
 import contextlib
@@ -231,17 +231,21 @@ def _shifted(x, by):
         k = int(np.floor(b)); x = np.roll(x, k, axis)*(1-b+k)+np.roll(x, k+1, axis)*(b-k)
     return x
 
-def _seams(x, D, l):
-    "Mean square difference of all frames to those `l` later, drift taken out, over three frames in a row"
-    c = _centres(x); by = np.median(c[:-l]-c[l:], 0)
-    d = ((_shifted(x[l:], by)-x[:-l])**2).mean((1, 2, 3)) if np.abs(by).max()>.15 else np.diagonal(D, l)
-    return np.convolve(np.pad(d, 1, 'edge'), np.ones(3)/3, 'valid')
+def centred(
+    x:np.ndarray, # (n, h, w, 4), from `small`
+)->np.ndarray:    # (n, H, W, 4), with room around
+    "Frames moved, by parts of a pixel, until their sprite's middle is where it is in most: without drift"
+    c = _centres(x); by = np.where(x[..., 3].any((1, 2))[:, None], np.median(c, 0)-c, 0)
+    if np.abs(by).max()<.15: return x
+    m = int(np.abs(by).max())+1; x = np.pad(x, ((0, 0), (m, m), (m, m), (0, 0)))
+    return np.stack([_shifted(f[None], b)[0] for f,b in zip(x, by)])
 
-def _best_of(x, D, l, far=.35):
-    "The best (score, start, length) of one length"
+def _best_of(D, l, near, far=.35):
+    "The best (score, start, length) of one length; `near` frames in a row are compared"
     away = np.array([D[s, s+1:s+l].max() for s in range(len(D)-l)])
     usual = max(np.quantile(D, .8), 1e-9)
-    sim = np.where(away>far*usual, 1-np.sqrt(_seams(x, D, l)/usual), -1)
+    seams = np.convolve(np.pad(np.diagonal(D, l), near//2, 'edge'), np.ones(near)/near, 'valid')
+    sim = np.where(away>far*usual, 1-np.sqrt(seams/usual), -1)
     s = int((sim>sim.max()-.002).argmax())
     return float(sim[s]),s,l
 
@@ -252,8 +256,8 @@ def find_loop(
     most:float=4.,  # s
 )->Loop|None:       # None where nothing moves, or too little to close
     "The best loop"
-    x = x[:480]; D = gaps(x); n = len(D)
-    best = [_best_of(x, D, l) for l in range(max(2, round(least*fps)), min(n-2, round(most*fps))+1)]
+    D = gaps(centred(x[:480])); n,near = len(D),2*round(.15*fps)+1
+    best = [_best_of(D, l, max(near, 3)) for l in range(max(2, round(least*fps)), min(n-2, round(most*fps))+1)]
     top = max((b[0] for b in best), default=0)
     if top<=0 or D.max()<1e-5: return None
     i = next(i for i,b in enumerate(best) if 1-b[0]<=1.25*(1-top)+.01)
@@ -276,18 +280,18 @@ def in_place(
 def _cost(D):
     "What each part [a, b) costs: (n+1, n+1)"
     n = len(D); K = np.zeros((n+1, n+1))
-    K[1:, 1:] = np.exp(-D/max(np.median(D[np.triu_indices(n, 1)]), 1e-9)).cumsum(0).cumsum(1)
+    K[1:, 1:] = np.exp(-D/max(.7*np.median(D[np.triu_indices(n, 1)]), 1e-9)).cumsum(0).cumsum(1)
     d,long = np.diagonal(K),np.arange(n+1)[None]-np.arange(n+1)[:, None]
     return np.where(long>0, long-(d[None]-2*K+d[:, None])/np.maximum(long, 1), np.inf)
 
 def _lone(D):
-    "How unlike all others each step is, against its neighbours: (n-1,), at most 3"
+    "How unlike all others each step is, against its neighbours: (n-1,), at most 2"
     at = np.arange(len(D)-1)
     W = np.sqrt(D[:-1, :-1]+D[1:, 1:]); W[np.abs(at[:, None]-at)<3] = np.inf
     u = np.where(np.isfinite(m := W.min(1)), m, 0)
     d = np.sqrt(np.diagonal(D, 1))
     near = lambda v, q: np.array([np.quantile(v[max(i-11, 0):i+12], q) for i in at])
-    return np.minimum(u/np.maximum(near(u, .5), .01), 3)*(d>.5*near(d, .8))
+    return np.minimum(u/np.maximum(near(u, .5), .01), 2)*(d>.5*near(d, .8))
 
 def _divide(cost, bonus, n, least):
     "Cuts of the cheapest division into `n` parts"
@@ -314,8 +318,8 @@ def shots(
     elif len(keys)==n-1: cuts = keys
     elif n*least>len(x): raise SpriteDXError(f'{len(x)} frames are too few for {n} shots of at least {least}')
     else:
-        k = -(-len(x)//600); D = gaps(x[::k]) # a long film is looked at in steps
-        cuts = [_sharpest(x, c*k, k) for c in _divide(_cost(D), np.r_[0, 6*_lone(D), 0], n, -(-least//k))]
+        k,x = -(-len(x)//600),centred(x); D = gaps(x[::k]) # a long film is looked at in steps
+        cuts = [_sharpest(x, c*k, k) for c in _divide(_cost(D), np.r_[0, 2*_lone(D), 0], n, -(-least//k))]
     ends = [0, *cuts, len(x)]
     return list(zip(ends, ends[1:]))
 

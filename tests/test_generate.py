@@ -395,6 +395,16 @@ def test_a_lora_changes_the_picture(sh, tiny):
     assert (picture('plain')!=picture('styled')).mean()>.05
     r = rows('styled')[0]; assert json.loads(r['params'])['lora']==__import__('hashlib').sha256(Path(tiny[1]).read_bytes()).hexdigest()
 
+def test_a_local_model_makes_a_film_of_a_still(sh, tiny, tmp_path_factory):
+    "Image to video: as many frames as asked for, at the rate asked for, from the picture given; without one it says what it wants"
+    import tiny_diffusers as t
+    model = t.films(tmp_path_factory.mktemp('films'))
+    ask = lambda out, *more: sh('a knight', '--with', 'diffusers', '--model', model, '--what', 'idle', '--clip-size', 64, '--seconds', .5, '--fps', 8, '--steps', 1, '--device', 'cpu', '-o', out, *more)
+    one_line(ask('none'), '--reference')
+    Image.fromarray(np.kron(np.random.default_rng(1).integers(0, 255, (4, 4, 3), np.uint8), np.ones((16, 16, 1), np.uint8))).save('ref.png')
+    rc,o,e = ask('films', '--reference', 'ref.png'); assert (rc, e)==(0, []), e
+    r = rows('films')[0]; assert (r['frames'], r['fps'], r['width'], r['what'], r['reference'])==(4, 8., 64, 'idle', 'ref.png') and json.loads(r['params'])['pipeline']=='StableVideoDiffusionPipeline'
+
 def test_a_local_model_that_cannot(sh, tiny):
     "One line each: clips of a model of stills, a folder without a model, a LoRA that is none"
     one_line(local(sh, tiny, '--what', 'idle', '--clip-size', 64, out='a'), 'makes stills')
