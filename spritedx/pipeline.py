@@ -42,7 +42,7 @@ class Options:
     model:str='ac'      # where no weights are named: the regressor 'ac' or the 'flow'
     steps:int=None      # of a flow (default: its own)
     seed:int=None       # of a flow (default: that of settings.ini)
-    views:int=1         # mirror images whose answers are averaged, 1, 2 or 4; more gain nothing (record 011)
+    views:int=1         # mirror images whose answers are averaged, 1, 2 or 4; more gain nothing (record 012)
     style:str='pixel'   # or 'smooth': the cut-out at full size, nothing else changed
     cut:MatteOptions=MatteOptions() # how to cut out at full size
     height:int=None     # of the sprite in the first frame, px; its width follows
