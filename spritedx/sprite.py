@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import GifImagePlugin, Image, ImageDraw, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
-from .core import SpriteDXError, as_rgba, atomic_path, premultiply, settings, to_float, to_uint8, unpremultiply, zero_hidden
+from .core import SpriteDXError, as_rgba, atomic_path, premultiply, settings, to_float, to_uint8, unpremultiply, with_alpha, zero_hidden
 from .palette import Palette, extract, snap
 
 # %% ../nbs/11_sprite.ipynb #febcfc98
@@ -178,7 +178,7 @@ def dilate_colours(
     hidden = rgba[..., 3]==0
     if hidden.all() or not hidden.any(): return rgba.copy()
     i, j = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    return np.concatenate([rgba[i, j, :3], rgba[..., 3:]], -1)
+    return with_alpha(rgba[i, j], rgba[..., 3])
 
 # %% ../nbs/11_sprite.ipynb #7dc89c52
 def trim(
