@@ -72,7 +72,7 @@ def render(p:Pack, probs:np.ndarray, side:int, damage:Damage, seed:int, i:int)->
     k = int(g.choice(len(p), p=probs))
     clean = window(recolour(p[k], g), side, g)
     bad,truth = training_pair(clean, p.ids[k], seed, i, damage=damage)
-    return np.dstack([bad, dilate_colours(truth)])
+    return np.stack([x.view(np.uint32)[..., 0] for x in (bad, dilate_colours(truth))], -1).view(np.uint8)
 
 _job = {}
 def _start(path, split, damage, shares):

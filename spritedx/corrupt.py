@@ -15,7 +15,7 @@ import functools, inspect, io
 from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFilter
-from .core import SpriteDXError, as_rgba, rng, zero_hidden
+from .core import SpriteDXError, as_rgba, rng, with_alpha, zero_hidden
 from .key import despill, estimate_key, key_matte
 
 # %% ../nbs/16_corrupt.ipynb #4b9665fa
@@ -29,7 +29,7 @@ class Scene:
 
     @property
     def img(self): # (H, W, 4) uint8
-        return as_rgba(self.rgb) if self.alpha is None else zero_hidden(np.dstack([self.rgb, self.alpha]))
+        return as_rgba(self.rgb) if self.alpha is None else zero_hidden(with_alpha(self.rgb, self.alpha))
 
 OPS = {}
 RESTLESS = ('near_colours', 'paint', 'noise', 'relevel') # new in every frame of a clip
@@ -44,13 +44,26 @@ def _fill(img, r=3):
     if a.min()==1: return img[..., :3]
     v = img[..., :3]*a
     mean = (np.ones(a.size)@v.reshape(-1, 3))/max(a.sum(), 1e-6)
-    p,n,hid = _blur(v.astype(np.uint8), r),_blur(img[..., 3], r),img[..., 3]==0
-    near = hid&(n>5) # further away there is nothing left of the sprite's colours but their mean
-    out = np.where(hid[..., None], np.clip(mean, 0, 255).astype(np.uint8), img[..., :3])
-    out[near] = np.clip(p[near].astype(np.float32)/(n[near][:, None]/255), 0, 255).astype(np.uint8)
+    q,hid = _blur(with_alpha(v.astype(np.uint8), img[..., 3]), r),img[..., 3]==0
+    near = hid&(q[..., 3]>5) # further away there is nothing left of the sprite's colours but their mean
+    out = img[..., :3].copy(); out[hid] = np.clip(mean, 0, 255).astype(np.uint8)
+    p = q[near]; out[near] = np.clip(p[:, :3].astype(np.float32)/(p[:, 3:]/255), 0, 255).astype(np.uint8)
     return out
 
-def _blur(x, r): return np.asarray(Image.fromarray(x).filter(ImageFilter.GaussianBlur(float(r)))) if r>0 else x
+def _near(x, reach, f):
+    "`f(x)`, (H, W, ...) uint8, for an `f` that leaves flat colour flat and looks `reach` px far: done only near what has not the corner's colour"
+    h,w = x.shape[:2]
+    d = x.reshape(h, -1)!=np.tile(x[0, 0], w)
+    ys,xs = np.flatnonzero(d.any(1)),np.flatnonzero(d.any(0))//(d.shape[1]//w)
+    if not len(ys): return x
+    box = tuple(slice(max(int(i[0])-reach, 0), int(i[-1])+reach+1) for i in (ys, xs))
+    part = x[box]
+    if part.size>.8*x.size: return f(x)
+    out = x.copy(); out[box] = f(np.ascontiguousarray(part))
+    return out
+
+def _filtered(x, kernel, reach): return _near(x, reach, lambda z: np.asarray(Image.fromarray(z).filter(kernel)))
+def _blur(x, r): return _filtered(x, ImageFilter.GaussianBlur(float(r)), 3*int(r+2)) if r>0 else x # three boxes, each of radius r+1 at most
 
 def start(
     sprite:np.ndarray, # (h, w, 4) uint8
@@ -119,16 +132,17 @@ def _bend(H, W, amp, g):
 
 # %% ../nbs/16_corrupt.ipynb #33b76a42
 @functools.lru_cache(4)
-def _grain(n=1024, seed=0): return rng('grain', seed).standard_normal((n, n, 3)).astype(np.float32)
+def _grain(n=1024, seed=0, flip=False):
+    if flip: return np.ascontiguousarray(_grain(n, seed)[..., ::-1])
+    return rng('grain', seed).standard_normal((n, n, 3)).astype(np.float32)
 
 def _noise(rgb, g, sigma, blotch=1):
     "Add Gaussian noise of `sigma` (in [0, 1]) to (H, W, 3) uint8; `blotch` px is the size of a grain"
     h,w = rgb.shape[:2]
     hb,wb = -(-h//blotch),-(-w//blotch)
     y,x = g.integers(0, 1024-min(hb, 1023)),g.integers(0, 1024-min(wb, 1023))
-    n = _grain()[y:y+hb, x:x+wb]
+    n = _grain(flip=g.random()<.5)[y:y+hb, x:x+wb]
     if n.shape[:2]!=(hb, wb): n = np.pad(n, ((0, hb-n.shape[0]), (0, wb-n.shape[1]), (0, 0)), mode='wrap')
-    if g.random()<.5: n = n[..., ::-1]
     if blotch>1: n = np.repeat(np.repeat(n, blotch, 0), blotch, 1)[:h, :w]
     out = n*np.float32(255*sigma)
     out += rgb; out += np.float32(.5)
@@ -332,7 +346,7 @@ def backdrop(
     "A background"
     if kind in _scenes: return np.clip(_scenes[kind](h, w, g, photos), 0, 255).astype(np.uint8)
     c = np.asarray(KEYS[kind] if kind in KEYS else tuple(bytes.fromhex(kind)) if len(kind)==6 and set(kind)<=set('0123456789abcdef') else g.integers(0, 256, 3), np.float32)
-    if not drift: return np.broadcast_to(c.astype(np.uint8), (h, w, 3))
+    if not drift: return np.tile(np.tile(c.astype(np.uint8), w), (h, 1)).reshape(h, w, 3)
     c = c+g.normal(0, 128*drift, 3)
     return np.clip(_field(h, w, 3, c, c+g.normal(0, 128*drift, 3), g), 0, 255).astype(np.uint8)
 
@@ -380,9 +394,9 @@ def rough_matte(s, g,
     haze:float=0.,      # noise on alpha, in [0, 1]
 ):
     "Give the picture a matte as matting tools give it"
-    a = Image.fromarray(s.alpha)
-    if grow: a = a.filter((ImageFilter.MaxFilter if grow>0 else ImageFilter.MinFilter)(2*min(abs(grow), 4)+1))
-    a = _blur(np.asarray(a), soften)
+    a = s.alpha
+    if grow: r = min(abs(grow), 4); a = _filtered(a, (ImageFilter.MaxFilter if grow>0 else ImageFilter.MinFilter)(2*r+1), r+1)
+    a = _blur(a, soften)
     rgb = _stain(s, backdrop(*a.shape, kind, g), fringe, soften+1) if fringe else s.rgb
     if haze:
         n = np.resize(_grain()[..., 0], a.shape) if max(a.shape)>1024 else _grain()[:a.shape[0], :a.shape[1], 0]
@@ -393,9 +407,10 @@ def rough_matte(s, g,
 @operation
 def keyed(s, g):
     "Give an opaque picture the matte that our own road gives it, where its background is a key colour"
+    if s.alpha is not None: return s
     x = as_rgba(s.rgb); key = estimate_key(x)
-    if s.alpha is not None or key.kind!='plain': return s
-    out = despill(np.dstack([s.rgb, (255*key_matte(x, key)+.5).astype(np.uint8)]), key)
+    if key.kind!='plain': return s
+    out = despill(with_alpha(s.rgb, (255*key_matte(x, key)+.5).astype(np.uint8)), key)
     return replace(s, rgb=out[..., :3], alpha=out[..., 3])
 
 # %% ../nbs/16_corrupt.ipynb #c3fffce3
@@ -412,7 +427,7 @@ def sharpen(s, g,
     amount:float=.6,  # overshoot, share
 ):
     "Unsharp mask: the halos of an upscaler"
-    return replace(s, rgb=np.asarray(Image.fromarray(s.rgb).filter(ImageFilter.UnsharpMask(radius, int(100*amount), 0))))
+    return replace(s, rgb=_filtered(s.rgb, ImageFilter.UnsharpMask(radius, int(100*amount), 0), 3*int(radius+2)))
 
 @operation
 def tone(s, g,
@@ -505,7 +520,7 @@ def paint(s, g,
     i = g.integers(0, 512, 2)
     rows,cols = _grain()[:, i[0], 0],_grain()[i[1], :, 0]
     t = np.resize(np.repeat(rows, blotch), h)[:, None]+np.resize(np.repeat(cols, blotch), w)[None]
-    out = np.clip(s.rgb+(t*np.float32(255*amount*.7))[..., None], 0, 255).astype(np.uint8)
+    out = np.clip(s.rgb.reshape(h, -1)+(t*np.float32(255*amount*.7)).repeat(3, 1), 0, 255).astype(np.uint8).reshape(h, w, 3)
     return replace(s, rgb=_noise(out, g, amount*.5, blotch))
 
 @operation

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from .core import to_float, to_uint8
 from .near import connected, nearest_in
-from .palette import toed, toed_inv
+from .palette import toed, toed_inv, toed_planes
 
 # %% ../nbs/13_key.ipynb #8e2a475e
 @dataclass(frozen=True, eq=False)
@@ -36,29 +36,31 @@ class Key:
 def _basis(y, x, h, w):
     "Quadratic terms at pixels (y, x) of an (h, w) picture"
     y, x = np.asarray(y, np.float32)*(2/max(h-1, 1))-1, np.asarray(x, np.float32)*(2/max(w-1, 1))-1
-    return np.stack([np.ones_like(x), x, y, x*y, x*x, y*y], -1)
+    out = np.empty((6, *np.broadcast_shapes(y.shape, x.shape)))
+    for o,t in zip(out, (1, x, y, x*y, x*x, y*y)): o[...] = t
+    return np.moveaxis(out, 0, -1) # in memory a plane a term: long rows are fast
 
 def _surface(c, h, w):
     "The quadratic with coefficients `c` at every pixel"
     y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)[None]
-    return np.stack([(a+cy*y+cyy*y*y)+(cx+cxy*y)*x+cxx*x*x for a,cx,cy,cxy,cxx,cyy in c.T.astype(np.float32)], -1)
+    return np.moveaxis(np.stack([(a+cy*y+cyy*y*y)+(cx+cxy*y)*x+cxx*x*x for a,cx,cy,cxy,cxx,cyy in c.T.astype(np.float32)]), 0, -1)
 
 def _off(v, B, c):
     "Length of the residuals of a fit, (N,)"
-    q = v-B@c; q *= q
-    return np.sqrt(q[:, 0]+q[:, 1]+q[:, 2])
+    q = v.T-c.T@B.T; q *= q
+    return np.sqrt(q[0]+q[1]+q[2])
 
 def _middle(x): return np.partition(x, len(x)//2)[len(x)//2] # a median, without `np.median`'s detours
 
 def _robust(B, v, c, rounds=12):
     "Least squares with Tukey's weights from a start `c`; coefficients and the length of the residuals"
-    B = B.astype(float); ridge = 1e-3*len(B)*np.diag([0, 1, 1, 1, 1, 1])
-    for i in range(rounds):
-        r = _off(v, B, c)
-        s = max(.02, 3*_middle(r))
-        if i>=rounds//2: s = max(.02, 3*_middle(r[r<s]))
-        A = (B.T*np.clip(1-(r/s)**2, 0, 1)) # (6, N): long rows are fast
-        c = np.linalg.solve(A@B+ridge, A@v)
+    ridge = 1e-3*len(B)*np.diag([0, 1, 1, 1, 1, 1])
+    for trim in (False, True):
+        for _ in range(rounds//2):
+            r = _off(v, B, c); s = max(.02, 3*_middle(r))
+            if trim: s = max(.02, 3*_middle(r[r<s]))
+            A = B.T*np.clip(1-(r/s)**2, 0, 1); last, c = c, np.linalg.solve(A@B+ridge, A@v)
+            if (c==last).all(): break
     return c, _off(v, B, c)
 
 # %% ../nbs/13_key.ipynb #0a6b36a6
@@ -90,9 +92,9 @@ def estimate_key(
     Y, X, side = _ring(rgba, max(1, min(3, min(h, w)//128)))
     step = max(1, max(h, w)//256)
     if (rgba[Y, X, 3]<128).mean()>.25 or (rgba[::step, ::step, 3]<128).mean()>.05: return Key(np.zeros(3, np.uint8), 1., 'transparent')
-    lab = toed(rgba[Y, X, :3]).astype(float); B = _basis(Y, X, h, w).reshape(-1, 6)
-    v = lab.reshape(-1, 3)
-    start = np.zeros((6, 3)); start[0] = _mode(v)
+    lab = toed(rgba[Y, X, :3]).astype(float); B = _basis(Y.ravel(), X.ravel(), h, w)
+    v = np.asfortranarray(lab.reshape(-1, 3))
+    start = np.zeros((6, 3)); start[0] = _mode(lab.reshape(-1, 3))
     fits = [_robust(B, v, c) for c in (start, np.linalg.lstsq(B, v, rcond=None)[0])]
     score = lambda r: (r<.06).mean()-6*np.quantile(r[r<.06], .9) if (r<.06).any() else -1
     c, r = max(fits, key=lambda f: score(f[1]))
@@ -133,8 +135,7 @@ def _distance(
 def _refit(lab, c, t, rounds=2):
     "The key's surface again, from pixels within 1.5 `t` of it"
     h, w = lab.shape[:2]; k = max(1, int((h*w/20000)**.5))
-    y, x = np.mgrid[:h:k, :w:k]
-    v, B = lab[::k, ::k].reshape(-1, 3), _basis(y.ravel(), x.ravel(), h, w).astype(float)
+    v, B = (np.moveaxis(z, -1, 0).reshape(len(z.T), -1).T for z in (lab[::k, ::k].astype(float), _basis(*np.ogrid[:h:k, :w:k], h, w)))
     for _ in range(rounds):
         ok = _off(v, B, c)<1.5*t; n = ok.sum()
         if n<50: break
@@ -221,7 +222,7 @@ def key_matte(
     if key.kind=='transparent': return to_float(rgba[..., 3])
     if key.kind=='none': return np.ones((h, w), np.float32)
     s = -(-max(h, w)//1024)
-    lab = toed(rgba[s//2::s, s//2::s, :3]); H, W = lab.shape[:2]
+    lab = toed_planes(rgba[s//2::s, s//2::s, :3]); H, W = lab.shape[:2]
     t = float(np.clip(1.9*key.spread, .055 if key.saturated else .018, .1))
     c = _refit(lab, key.field, t)
     K = _surface(c, H, W); d, plain = _distance(lab, K, key.saturated)

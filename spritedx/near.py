@@ -73,15 +73,21 @@ def nearest_in(
     far:float,    # px; no farther than this, and not as far
 )->tuple:         # (N,) bool: is there one, and (N, 2) the nearest pixel of `m`
     "The nearest pixel of a mask"
-    r = int(far); m = np.pad(m, r); w = m.shape[1]; m = m.ravel()
-    dy,dx = (o.ravel() for o in np.mgrid[-r:r+1, -r:r+1])
-    o = np.argsort(dy*dy+dx*dx, kind='stable'); o = o[(dy*dy+dx*dx)[o]<far*far]
-    at,found,left = (p[:, 0]+r)*w+p[:, 1]+r,np.full(len(p), -1),np.arange(len(p))
-    for step in dy[o]*w+dx[o]:
-        hit = m[at[left]+step]
-        found[left[hit]] = at[left[hit]]+step; left = left[~hit]
-        if not len(left): break
-    return found>=0,np.stack([found//w-r, found%w-r], -1)
+    r = int(far); m = np.pad(m, r); w = m.shape[1]; k = 2*r+1
+    left = _before(m, r); right = _before(m[:, ::-1], r)[:, ::-1]
+    along = np.minimum(left, right).astype(np.int32)**2*k # the nearest in the same row; the last digit to base k will say which row
+    at = (p[:, 0]+r)*w+p[:, 1]+r
+    best = np.full(len(p), 4*(r+1)**2*k, np.int32)
+    for dy in range(-r, r+1): np.minimum(best, along.take(at+dy*w)+np.int32(dy*dy*k+dy+r), out=best)
+    d,dy = np.divmod(best, k); dy = dy-r; at += dy*w
+    dx = np.where(left.take(at)<=right.take(at), -left.take(at), right.take(at))
+    return d<far*far,p+np.stack([dy, dx], -1)
+
+def _before(m, r):
+    "How many pixels to the left the nearest of `m` is, at most r+1"
+    d = np.where(m, np.int16(0), np.int16(r+1))
+    for s in 2**np.arange(r.bit_length(), dtype=np.int16): np.minimum(d[:, s:], d[:, :-s]+s, out=d[:, s:])
+    return d
 
 # %% ../nbs/01_near.ipynb #2630e60b
 def mean9(
