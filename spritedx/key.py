@@ -411,10 +411,12 @@ def unkept(
     key:Key,
     least:int=100,   # of the network's alpha, to be kept
     rounds:int=2,
+    own:int=6,       # so many sure pixels inside that lean to the key as well are the sprite's own hue, and all stays
 )->np.ndarray:       # (h, w, 4) uint8
     "Without contour pixels that lean to a saturated key's hue and that a network takes for background"
     if not key.saturated: return x
     out = x.copy(); hue = toed(key.color)[1:]; lab = toed(x[..., :3])[..., 1:]; lean = lab@(hue/np.linalg.norm(hue)).astype(lab.dtype)
-    doubt = (seen<=least)&(lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1))
+    leans = (lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1)); doubt = leans&(seen<=least)
+    if (leans&(seen>200)&_inside(x[..., 3])).sum()>=own: return x
     for _ in range(rounds): out[doubt&~_inside(out[..., 3])] = 0
     return out
