@@ -14,7 +14,8 @@ from spritedx.session import graph_meta, graph_path, read_tensors, restore
 from spritedx.sources import make_sprite
 from spritedx.sprite import load_sprite
 from spritedx.core import SpriteDXError
-from spritedx.weights import load_weights, save_weights, weights_meta
+from spritedx.metrics import score
+from spritedx.weights import load_weights, save_weights, weights_hash, weights_meta
 
 heavy = {'torch', 'fastai', 'scipy', 'skimage', 'polars', 'fastcore', 'av', 'pymatting', 'tqdm', 'matplotlib', 'networkx', 'safetensors', 'onnx'}
 hero = np.pad(make_sprite(9, kind='knight', size=40), ((4, 4), (4, 4), (0, 0)))
@@ -56,6 +57,17 @@ def test_the_graph_that_ships_is_that_of_the_weights_that_ship():
     assert set(o.removesuffix('.T') for o in json.loads(meta['outside']).values())<=set(read_tensors(weights_path())[0])
     b = graph_path().read_bytes()
     assert len(b)<200_000 and b'site-packages' not in b and b'.py' not in b
+
+def test_the_graph_in_eight_bits_is_of_the_weights_that_ship(tmp_path):
+    "Its header says so; it cleans as the float graph does, but for a few pixels"
+    meta = graph_meta(graph_path('acnet-int8.onnx'))
+    assert meta['weights']==weights_hash(weights_path()) and meta['bits']=='8', 'make it anew: nbs/experiments/int8.ipynb'
+    assert b'site-packages' not in (b := graph_path('acnet-int8.onnx').read_bytes()) and len(b)<.7*weights_path().stat().st_size
+    for condition in ('on magenta', 'soft matte'):
+        bad = corrupt(hero, condition, 3).img
+        a,b,c = (pipeline.clean(bad, weights=w, **o) for w,o in (('acnet-int8.onnx', {}), (None, {}), (None, dict(network=False))))
+        assert a.meta['network'] and a.pixels.shape==b.pixels.shape
+        assert score(b.pixels, a.pixels).exact>.9>score(b.pixels, c.pixels).exact
 
 def test_clean_takes_a_graph(tmp_path, capsys):
     "The ordinary command, told to use one"
