@@ -531,3 +531,29 @@ def test_the_widget_manager_of_vscode_compares(browser, vscode):
     page.evaluate('([id, s]) => sdxSay(id, s)', [w.model_id, dict(backdrop='magenta')]); page.wait_for_function("document.querySelector('[aria-label=Backdrop]').value=='magenta'")
     assert 'loaded anywidget AnyModel' in page.evaluate('told') and bad==[] and errors==[], (page.evaluate('told'), bad, errors)
     page.close()
+
+def test_every_key_that_is_listed_is_used(browser, tmp_path):
+    "What `?` shows in each view: the view takes that key, and nothing goes wrong; keys of the browser itself apart"
+    from spritedx.universe import Universe
+    from spritedx.widgets import compare, explore, gallery, palette_editor, review, universe_browser
+    from spritedx.writer import inscribe
+    u = Universe.new(':memory:', 'Machi', 3); hero = inscribe(u, sprite).subject
+    views = dict(compare=(compare(sprite, sprite, sprite), 'canvas', ''), gallery=(gallery([dict(name=str(i), before=sprite, after=sprite, exact=.1*i) for i in range(3)]), '.sdx-card', 'Enter'),
+        explore=(explore([('blur', {})], sprite), '.sdx-ops input[type=range]', 'Tab ← → PageUp PageDown Home End Space'), palette=(palette_editor(sprite), '.sdx-swatch', ''),
+        review=(review([('a', sprite, sprite), ('b', sprite, sprite)], tmp_path), 'canvas', ''), universe=(universe_browser(u, pictures={hero: sprite}), '.sdx-list button', 'Enter Tab'))
+    (tmp_path/'all.html').write_text('<!doctype html><meta charset="utf-8">'+''.join(v.to_html() for v,*_ in views.values()))
+    page = browser.new_page(); errors = []; page.on('pageerror', lambda e: errors.append(str(e))); page.goto((tmp_path/'all.html').as_uri())
+    for n in views: page.locator(f'.sdx-{n}[data-ready]').first.wait_for()
+    page.evaluate("window.addEventListener('keydown', e => { window.used = e.defaultPrevented }, true); 0") # after ours
+    also = {'arrows': ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], '↓': ['ArrowDown'], '↑': ['ArrowUp'], 'space': ['Space'], '−': ['-']}
+    unused = []
+    for n,(_,at,native) in views.items():
+        listed = re.search(r'_HELP = (\[\[.*?\]\])\n', (root/'spritedx'/'static'/f'{n}.js').read_text(), re.S)[1]
+        keys = [k for ks,_ in re.findall(r"\['([^']+)', '([^']+)'\]", listed) for k in (['Shift+'+k for k in also['arrows']] if ks=='Shift arrows' else [b for a in ks.split() for b in also.get(a, [a])]) if k not in native.split()]
+        assert '?' in keys
+        for k in keys:
+            page.locator(f'.sdx-{n} {at}').first.focus(); page.evaluate('window.used = null'); page.keyboard.press(k)
+            if not page.evaluate('window.used'): unused.append((n, k))
+            if (n, k)==('palette', 'r'): page.keyboard.press('Escape') # the browser's own colour picker
+    page.close()
+    assert errors==[] and unused==[], (errors, unused)
