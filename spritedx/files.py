@@ -153,7 +153,7 @@ def _film(path, opt, rate):
     xs,pal,r = clean_stream((x for x,_ in frames(path, rate=rate)), g.known, opt, Shelf)
     sprites = Sprites(xs, pal, dict(provenance(r), source=Path(path).name))
     clip = LongClip(sprites, durations_of(g.times)[:len(xs)] if len(xs)>1 else [100], Path(path).stem)
-    return clip,r,g.notes+(clip_faults(xs) if r.matte=='key' else []),g.keys
+    return clip,r,g.notes+clip_faults(xs, r.matte=='key'),g.keys
 
 def _picture(path, opt, rate):
     "The same of a picture or an animation"
@@ -164,7 +164,7 @@ def _picture(path, opt, rate):
     sprites,r = clean_frames([src.pixels[i] for i in at], opt)
     for s in sprites: s.meta['source'] = Path(path).name
     ends = [*ms[at][1:], ms[-1]+src.durations[-1]]
-    return Clip(sprites, [int(b-a) for a,b in zip(ms[at], ends)] if len(src)>1 else [100], Path(path).stem),r,src.notes,[]
+    return Clip(sprites, [int(b-a) for a,b in zip(ms[at], ends)] if len(src)>1 else [100], Path(path).stem),r,src.notes+(clip_faults([s.pixels for s in sprites], r.matte=='key') if len(sprites)>1 else []),[]
 
 def _read_and_clean(path, opt, rate=None):
     "Clip, report as a dict, keys"

@@ -338,6 +338,7 @@ def _listed(places, most=4):
 
 def clip_faults(
     frames,     # (h, w, 4) uint8 each
+    sides=True, # False: what touches the border came cut out that way
 )->list:        # of text
     "Frames that are empty, and frames whose sprite is cut off by the border"
     at = dict(empty=[], left=[], right=[], top=[], bottom=[])
@@ -345,7 +346,7 @@ def clip_faults(
         v = f[..., 3]>127
         if v.all(): continue # a full picture ends at its border
         if not v.any(): at['empty'].append(i)
-        for side,line in dict(left=v[:, 0], right=v[:, -1], top=v[0], bottom=v[-1]).items():
+        for side,line in dict(left=v[:, 0], right=v[:, -1], top=v[0], bottom=v[-1]).items() if sides else ():
             if line.sum()>1: at[side].append(i)
     out = [f'nothing is seen in frame {_listed(at["empty"])}'] if at['empty'] else []
     return out+[f'the sprite leaves the picture at the {s} in frame {_listed(p)}; ask the generator for more room' for s,p in at.items() if p and s!='empty']

@@ -2,6 +2,7 @@
 import json, signal, subprocess, sys
 from pathlib import Path
 import numpy as np, pytest
+from PIL import Image
 from spritedx.cli import main
 from spritedx.sources import make_clip
 from spritedx.sprite import paste_centre, read
@@ -41,6 +42,18 @@ def test_a_film_becomes_a_sheet_as_aseprite_exports_it(here, capsys):
             assert abs(sum(p.durations)-d)<=(10 if fmt=='gif' else 2), fmt # a GIF counts in hundredths
             shown = [i for i,m in enumerate(p.durations) for _ in range(max(1, round(m/41.67)))] # equal neighbours may be one longer frame
             assert len(shown)==len(want) and all(np.array_equal(p.pixels[i], y) for i,y in zip(shown, want)), fmt # nothing of a frame stays behind the next
+
+def test_frames_that_are_empty_or_cut_off_are_told(here):
+    "Of films and of animations; what came with its own alpha may touch the border"
+    xs = [f.copy() for f in acts['walk'][:6]]; xs[2][:] = 0
+    ys = [big(x) for x in xs]; c = int(np.flatnonzero(xs[4][..., 3].any(0)).mean()); ys[4] = np.roll(ys[4], 4*(44-c), 1); ys[4][:, :88] = (255, 0, 255) # half of it is out at the right
+    write_mp4(ys, 'a.mp4', 24, crf=12); ims = [Image.fromarray(y) for y in ys]; ims[0].save('a.gif', save_all=True, append_images=ims[1:], duration=80)
+    clear = [Image.fromarray(x.repeat(4, 0).repeat(4, 1)) for x in xs]; clear[0].save('b.webp', save_all=True, append_images=clear[1:], duration=80, lossless=True)
+    for n,cut in (('a.mp4', True), ('a.gif', True), ('b.webp', False)):
+        assert main(['clean', n, '-o', n[2:], '--no-network', '--report', 'r.json'])==0
+        w = json.loads(Path('r.json').read_text())['files'][0]['warnings']
+        assert any('nothing is seen in frame 2' in o for o in w), (n, w)
+        assert any('leaves the picture at the right in frame 4' in o for o in w)==cut, (n, w)
 
 @pytest.mark.parametrize('fmt', ['sheet', 'gif'])
 def test_a_disk_that_is_full_takes_no_part_of_a_clip(here, fmt):
