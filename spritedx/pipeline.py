@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 import numpy as np
-from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
+from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, cell_spread, find_grid, sample
 from .key import Key, despill, estimate_key, key_matte, refine_matte, unspill
 from .matte import MatteOptions, cutter
@@ -120,11 +120,11 @@ def full_cut(frames, opt:MatteOptions, r:Report):
     if c.key is not None: r.key,r.key_confidence = bytes(c.key.color).hex(),r.matte_confidence
     return c
 
-def as_opaque(x): return np.dstack([x[..., :3], np.full(x.shape[:2], 255, np.uint8)])
+def as_opaque(x): return with_alpha(x[..., :3], 255)
 
 def _cut(x, key, bare=False):
     "With alpha, and without spill unless the colours are to stay `bare`"
-    m = np.dstack([x[..., :3], to_uint8(key_matte(x, key))])
+    m = with_alpha(x[..., :3], to_uint8(key_matte(x, key)))
     return m if bare else zero_hidden(despill(m, key))
 
 # %% ../nbs/40_pipeline.ipynb #1d5af7f6
