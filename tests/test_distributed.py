@@ -38,7 +38,7 @@ def test_two_processes_are_one_run(tmp_path):
     assert p.returncode==0, err[-2000:]
     assert out.count("'hash'")==1 and "'epochs_now': 1" in out
     a,b = log(tmp_path/'one'),log(tmp_path/'two')
-    assert a.shape==b.shape==(2, 3) and np.allclose(a, b, rtol=3e-3), (a, b)
+    assert a.shape==b.shape==(2, 3) and np.allclose(a[:, 2], b[:, 2], rtol=3e-3) and np.allclose(a[0], b[0], rtol=3e-3), (a, b) # fastai's smoothed loss of training begins anew with the second start
     a,b = (load_file(tmp_path/o/'weights.safetensors') for o in ('one', 'two'))
     flat = lambda w: np.concatenate([w[k].astype('f4').ravel() for k in sorted(w)])
     assert np.linalg.norm(flat(a)-flat(b))<.01*np.linalg.norm(flat(a))
