@@ -1,5 +1,5 @@
 "`spritedx train` as torchrun starts it: two processes that train as one, killed and started again"
-import csv, os, signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 import numpy as np, pytest
 from safetensors.numpy import load_file
 from spritedx.cli import main
@@ -21,7 +21,9 @@ def offspring(pid):
     return found
 
 def log(folder):
-    with open(folder/'history.csv') as f: return np.array([[float(r[k]) for k in ('epoch', 'train_loss', 'valid_loss')] for r in csv.DictReader(f)])
+    "Epoch and losses; a run that goes on begins its part of the log with a heading, and has no numbers for what was done before"
+    rows = [r.split(',') for r in (folder/'history.csv').read_text().splitlines()]
+    return np.array([[float(v) for v in r[:3]] for r in rows if r[0].isdigit() and r[1].replace('.', '').isdigit()])
 
 def test_two_processes_are_one_run(tmp_path):
     "Per epoch the losses of one process; killed after an epoch, they go on; the first writes, and only it"
@@ -36,7 +38,7 @@ def test_two_processes_are_one_run(tmp_path):
     assert p.returncode==0, err[-2000:]
     assert out.count("'hash'")==1 and "'epochs_now': 1" in out
     a,b = log(tmp_path/'one'),log(tmp_path/'two')
-    assert a.shape==b.shape==(2, 3) and np.allclose(a, b, rtol=3e-3), (a, b)
+    assert a.shape==b.shape==(2, 3) and np.allclose(a[:, 2], b[:, 2], rtol=3e-3) and np.allclose(a[0], b[0], rtol=3e-3), (a, b) # fastai's smoothed loss of training begins anew with the second start
     a,b = (load_file(tmp_path/o/'weights.safetensors') for o in ('one', 'two'))
     flat = lambda w: np.concatenate([w[k].astype('f4').ravel() for k in sorted(w)])
     assert np.linalg.norm(flat(a)-flat(b))<.01*np.linalg.norm(flat(a))
