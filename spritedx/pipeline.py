@@ -242,7 +242,7 @@ def bare_native(x, g:Grid, opt:Options, r:Report):
     if g.kind=='grid': return sample(x, g, faded=False)
     return np.dstack([to_native(as_opaque(x), g, opt, r)[..., :3], to_native(x, g, opt, r)[..., 3]])
 
-# %% ../nbs/40_pipeline.ipynb #3e9c307d
+# %% ../nbs/40_pipeline.ipynb #70cc3ecf
 def grid_by_hand(
     seen:list, # (H, W, 4) uint8 frames
     g:Grid,    # as found
@@ -261,7 +261,7 @@ def _told_grid(g, r):
     r.grid,r.pitch,r.grid_confidence = g.kind,tuple(round(float(p), 3) for p in g.pitch),round(float(g.confidence), 3)
     return g
 
-# %% ../nbs/40_pipeline.ipynb #7feb6c6a
+# %% ../nbs/40_pipeline.ipynb #4ce3a91c
 def _box(x):
     "Rows and columns of what is visible: (y0, y1, x0, x1), or None"
     v = x[..., 3]>127
