@@ -544,7 +544,7 @@ def test_every_key_that_is_listed_is_used(browser, tmp_path):
     (tmp_path/'all.html').write_text('<!doctype html><meta charset="utf-8">'+''.join(v.to_html() for v,*_ in views.values()))
     page = browser.new_page(); errors = []; page.on('pageerror', lambda e: errors.append(str(e))); page.goto((tmp_path/'all.html').as_uri())
     for n in views: page.locator(f'.sdx-{n}[data-ready]').first.wait_for()
-    page.evaluate("window.addEventListener('keydown', e => { window.used = e.defaultPrevented }, true); 0") # after ours
+    page.evaluate("window.addEventListener('keydown', e => { window.used = e.defaultPrevented }, true); HTMLInputElement.prototype.showPicker = () => {}; 0") # after ours; the browser's own picker would keep the keys
     also = {'arrows': ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown'], '↓': ['ArrowDown'], '↑': ['ArrowUp'], 'space': ['Space'], '−': ['-']}
     unused = []
     for n,(_,at,native) in views.items():
@@ -554,6 +554,5 @@ def test_every_key_that_is_listed_is_used(browser, tmp_path):
         for k in keys:
             page.locator(f'.sdx-{n} {at}').first.focus(); page.evaluate('window.used = null'); page.keyboard.press(k)
             if not page.evaluate('window.used'): unused.append((n, k))
-            if (n, k)==('palette', 'r'): page.keyboard.press('Escape') # the browser's own colour picker
     page.close()
     assert errors==[] and unused==[], (errors, unused)
