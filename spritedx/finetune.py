@@ -11,6 +11,7 @@ __all__ = ['MattePlan', 'plan_for', 'matte_mae', 'matte_iou', 'Half', 'Fresh', '
 # %% ../nbs/36_finetune.ipynb #74101b40
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 import numpy as np, torch
 from fastai.basics import AvgMetric, Callback, CancelStepException, DataLoader, DataLoaders, Learner, params, set_seed
@@ -146,12 +147,17 @@ class Look(Callback):
 def parts(m:BiRefNet): return [params(m.bb),params(m.squeeze_module)+params(m.decoder)]
 
 def start_from(
-    src:str,            # path, hub id, or 'none'
+    src:str,            # a name in the package, a path, a hub id, or 'none'
     spec:str='mini',    # a name in `SPECS`, for a start from nothing
     seed:int=42,
 )->BiRefNet:
     "The network that training starts from"
-    if str(src)!='none': return load(src)
+    if src!='none':
+        p = Path(str(files('spritedx')))/'weights'/str('' if isinstance(src, dict) else src)
+        net = load(p if p.is_file() else src)
+        odd = [k for k,v in net.state_dict().items() if v.is_floating_point() and not v.isfinite().all()]
+        if odd: raise SpriteDXError(f'{"the state dict" if isinstance(src, dict) else src} holds numbers that are not finite, so nothing can be averaged: {", ".join(odd[:3])}; save it again in full precision')
+        return net
     set_seed(seed)
     if spec not in SPECS: raise SpriteDXError(f'no spec {spec!r}; there are {", ".join(SPECS)}')
     return BiRefNet(SPECS[spec])
