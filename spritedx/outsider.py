@@ -12,7 +12,6 @@ __all__ = ['LIMIT', 'plane', 'window', 'cells_in', 'shifted', 'rebuilt', 'textur
 import functools, json
 from importlib.resources import files
 import numpy as np
-from PIL import Image
 from .grid import Grid, sample
 from .session import read_tensors
 
@@ -103,6 +102,7 @@ def colours(
     s:np.ndarray, # (h, w, 4) uint8
 )->dict:
     "How many there are, and how well 24 do"
+    from PIL import Image
     p = s[s[..., 3]>127][:, :3]; p = p if len(p)>15 else np.zeros((16, 3), np.uint8)
     c = np.bincount((p>>4).astype(np.int32)@np.array([256, 16, 1])); c = np.sort(c[c>0])[::-1]/len(p)
     q = np.asarray(Image.fromarray(p[None]).quantize(24, method=Image.Quantize.MEDIANCUT).convert('RGB'))[0]
