@@ -12,8 +12,8 @@ __all__ = ['LIMIT', 'plane', 'window', 'cells_in', 'shifted', 'rebuilt', 'textur
 import functools, json
 from importlib.resources import files
 import numpy as np
-from PIL import Image
 from .grid import Grid, sample
+from .palette import median_cut
 from .session import read_tensors
 
 # %% ../nbs/26_outsider.ipynb #baba52e0
@@ -105,7 +105,7 @@ def colours(
     "How many there are, and how well 24 do"
     p = s[s[..., 3]>127][:, :3]; p = p if len(p)>15 else np.zeros((16, 3), np.uint8)
     c = np.bincount((p>>4).astype(np.int32)@np.array([256, 16, 1])); c = np.sort(c[c>0])[::-1]/len(p)
-    q = np.asarray(Image.fromarray(p[None]).quantize(24, method=Image.Quantize.MEDIANCUT).convert('RGB'))[0]
+    q = median_cut(p, 24)
     e,v = ((p-q.astype(float))**2).sum(-1).mean(),p.var(0).sum()
     return dict(ent=-(c*np.log(c)).sum(), logn4=np.log(len(c)), top16=c[:16].sum(), q24=np.sqrt(e)/255, q24rel=np.sqrt(e/max(v, 25)), var=np.log(v/255**2+1e-4))
 

@@ -182,7 +182,11 @@ def test_experiments_have_records():
     numbers = {int(o.name[:3]) for o in (nbs/'experiments').glob('[0-9]*.ipynb')}
     assert numbers=={r.number for r in records}
 
-@pytest.mark.parametrize('path', weights, ids=lambda o: o.name)
+def test_the_outsider_nets_are_those_that_were_measured():
+    "They have a page of their own, not a record of the ledger"
+    assert file_hash(root/'spritedx'/'weights'/'outsider.safetensors')==json.loads((root/'data'/'outsider'/'ood.json').read_text())['nets']
+
+@pytest.mark.parametrize('path', [o for o in weights if o.name!='outsider.safetensors'], ids=lambda o: o.name)
 def test_shipped_weights_are_those_of_their_record(path):
     "The latest adopted record that names the file holds its hash; the matting networks have records of their own, and say whose pictures they learned from"
     matting = {o['weights']: o['weights_hash'] for p in (root/'data'/'birefnet').glob('*.json') if 'weights' in (o := json.loads(p.read_text()))}
