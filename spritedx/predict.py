@@ -43,7 +43,6 @@ def _network(path, stamp):
 def network(name:str=None, model:str='ac', steps:int=None)->tuple: # the network in eval mode, its hash
     "A network by name or path, if it is what was asked for"
     p = weights_path(name, model)
-    if model=='flow' and not name and not p.exists(): raise SpriteDXError('no flow comes with this package; train one with spritedx train flow and name it with --weights')
     net,h = _network(p, p.stat().st_mtime_ns if p.exists() else 0)
     if not isinstance(net, FlowNet) and (model=='flow' or steps): raise SpriteDXError(f'{p.name} is no flow; leave --model and --steps out, or name a flow with --weights')
     return net,h

@@ -8,6 +8,7 @@ from spritedx.core import settings
 from spritedx.session import graph_meta
 from spritedx.weights import weights_hash
 from spritedx.ledger import complete, file_hash, log_table, new_experiment, read_cases, read_ledger, summarise
+from spritedx.predict import FLOW
 from spritedx.weights import weights_hash, weights_meta
 import house
 from house import pages
@@ -188,13 +189,14 @@ def test_the_outsider_nets_are_those_that_were_measured():
 
 @pytest.mark.parametrize('path', [o for o in weights if o.name!='outsider.safetensors'], ids=lambda o: o.name)
 def test_shipped_weights_are_those_of_their_record(path):
-    "The latest adopted record that names the file holds its hash; the matting networks have records of their own, and say whose pictures they learned from"
+    "The latest adopted record that names the file holds its hash; the matting networks and the flow have records of their own, and the former say whose pictures they learned from"
     matting = {o['weights']: o['weights_hash'] for p in (root/'data'/'birefnet').glob('*.json') if 'weights' in (o := json.loads(p.read_text()))}
     if path.name.startswith('birefnet'):
         meta = weights_meta(path)
         assert weights_hash(path)==matting[path.name] and path.stat().st_size<25e6
         assert meta['licence']=='Apache-2.0' and 'noto-emoji' in meta['sources'] and (root/meta['record']).is_file()
         return
+    if path.name==FLOW: assert json.loads((root/'data'/'flow'/'bench.json').read_text())['ships']['sha256']==file_hash(path); return
     mine = [r for r in records if r.weights==path.name and r.verdict in ('adopted', 'baseline')]
     assert mine, f'no adopted record names {path.name}'
     assert mine[-1].weights_hash==file_hash(path)
