@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
-from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, zero_hidden
+from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, cell_spread, find_grid, fit_grid, sample
 from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, unkept, unspill
 from .matte import MatteOptions, cutter
@@ -154,11 +154,11 @@ def full_cut(frames, opt:MatteOptions, r:Report):
 
 def key_of(r): return Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'plain')
 
-def as_opaque(x): return np.dstack([x[..., :3], np.full(x.shape[:2], 255, np.uint8)])
+def as_opaque(x): return with_alpha(x[..., :3], 255)
 
 def _cut(x, key, bare=False):
     "With alpha, and without spill unless the colours are to stay `bare`"
-    m = np.dstack([x[..., :3], to_uint8(key_matte(x, key))])
+    m = with_alpha(x[..., :3], to_uint8(key_matte(x, key)))
     return m if bare else zero_hidden(despill(m, key))
 
 # %% ../nbs/40_pipeline.ipynb #1d5af7f6
@@ -242,7 +242,7 @@ def bare_native(x, g:Grid, opt:Options, r:Report):
     if g.kind=='grid': return sample(x, g, faded=False)
     return np.dstack([to_native(as_opaque(x), g, opt, r)[..., :3], to_native(x, g, opt, r)[..., 3]])
 
-# %% ../nbs/40_pipeline.ipynb #70cc3ecf
+# %% ../nbs/40_pipeline.ipynb #bea1c756
 def grid_by_hand(
     seen:list, # (H, W, 4) uint8 frames
     g:Grid,    # as found
@@ -261,7 +261,7 @@ def _told_grid(g, r):
     r.grid,r.pitch,r.grid_confidence = g.kind,tuple(round(float(p), 3) for p in g.pitch),round(float(g.confidence), 3)
     return g
 
-# %% ../nbs/40_pipeline.ipynb #4ce3a91c
+# %% ../nbs/40_pipeline.ipynb #9f3db1cb
 def _box(x):
     "Rows and columns of what is visible: (y0, y1, x0, x1), or None"
     v = x[..., 3]>127
