@@ -279,7 +279,7 @@ def test_explore_is_live(lab):
     drawn = json.loads(ask(lab, 'e.drawn'))
     assert 3<len(drawn)<=61 and drawn==sorted(drawn) and drawn[-1]==5, drawn
     assert any(0<r<5 for r in drawn)
-    assert int(ask(lab, 'e.answered'))-n==len(drawn)
+    assert len(drawn)<=int(ask(lab, 'e.answered'))-n<=61 # an ask for what is drawn already is answered without a picture
     lab.wait_for_timeout(300)
     assert (canvas(e, lab)!=was).any(-1).mean()>.03
     e.locator('[data-op=paste] input[type=checkbox]').uncheck(); settled(lab, "'paste' in dict(e.steps)", False)
