@@ -547,7 +547,7 @@ def _again(x):
     return n[n>1].sum()/max(n.sum(), 1)
 
 def _packed(x, over=127): return x[x[..., 3]>over][:, :3].astype(np.uint32)@np.array([65536, 256, 1], np.uint32)
-def _same_colours(big, small, share=.99): return np.isin(_packed(big), np.unique(_packed(small))).mean()>=share
+def _same_colours(big, small, share=.99): return len(p := _packed(big))>0 and np.isin(p, np.unique(_packed(small))).mean()>=share
 
 # %% ../nbs/40_pipeline.ipynb #bb7e9859
 def know(
