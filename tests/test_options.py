@@ -3,8 +3,9 @@ import json, struct
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
-from spritedx import pipeline, runtime
+from spritedx import pipeline, predict, runtime
 from spritedx.cli import main
+from spritedx.core import SpriteDXError
 from spritedx.corrupt import run
 from spritedx.palette import Palette, toed
 from spritedx.pipeline import clean
@@ -218,3 +219,15 @@ def test_a_piece_of_the_key_goes_where_the_network_says_so_too(monkeypatch):
     for alpha in (20, 250):
         monkeypatch.setattr(pipeline, 'cleaned', network(alpha)); y = pipeline.clean(x).pixels
         assert (y[kept][..., 3]>0).all()==(alpha>127) and not y[tint][:, :3].any() and (y[tint][:, 3]==255).all()
+
+def test_views_and_both_mattes_reach_the_road(monkeypatch):
+    "The network is asked about as many mirror images as were wished, and on white its matte is joined with the key's"
+    seen,joined = [],[]
+    real,join = predict.restore,pipeline.join_mattes
+    monkeypatch.setattr(predict, 'restore', lambda *a, **k: seen.append(k['views']) or real(*a, **k))
+    monkeypatch.setattr(pipeline, 'join_mattes', lambda *a: joined.append(1) or join(*a))
+    for kind,views in (('white', 4), ('magenta', 1)):
+        x = run(np.pad(make_sprite(5, 'knight', 32), ((4, 4), (4, 4), (0, 0))), [('enlarge', dict(pitch=6.)), ('paste', dict(kind=kind, drift=0.)), ('blur', dict(radius=1.))], 1).img
+        pipeline.clean_frames([x], pipeline.Options(views=views))
+    assert seen==[4, 1] and joined==[1]
+    with pytest.raises(SpriteDXError, match='views=3'): pipeline.Options(views=3)
