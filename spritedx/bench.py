@@ -7,7 +7,7 @@ Docs: https://spritedx.github.io/spritedx/bench.html.md"""
 # %% auto #0
 __all__ = ['EXTRA', 'METRICS', 'Method', 'ours', 'peers', 'solve', 'run_one', 'uses', 'code_hash', 'described', 'plan',
            'run_folder', 'measure', 'summary', 'memory', 'speed', 'worst', 'worst_sheet', 'device', 'draft', 'report',
-           'other_run', 'benchmark', 'quick']
+           'other_run', 'benchmark', 'trials', 'gains', 'quick']
 
 # %% ../nbs/43_bench.ipynb #438abdb5
 import functools, hashlib, json, os, platform, re, time
@@ -427,6 +427,32 @@ def benchmark(
     if name!='test':
         with atomic_path(out/'worst.png') as tmp: worst_sheet(name, own, mine).save(tmp)
     return out,text
+
+# %% ../nbs/43_bench.ipynb #99c7aa32
+def trials(
+    runs:dict,         # {kind: weights of its seeds}
+    set:str='valid',
+    limit:int=228,     # cases
+    conditions=None,
+    out:Path=None,     # folder, see `measure`
+    workers:int=2,
+    opt:Options=Options(),
+)->pl.DataFrame:       # as of `measure`, with columns `kind` and `run`, a row a case, kind and seed
+    "Several kinds of network on the road, each with its seeds"
+    named = {f'{k}:{i}': (k, i) for k,ws in runs.items() for i in range(len(ws))}
+    df = measure(set, [replace(ours(str(runs[k][i]), opt), name=n) for n,(k,i) in named.items()], limit, conditions, out, workers, any_hash=True)
+    parts = df['method'].str.split_exact(':', 1)
+    return df.with_columns(kind=parts.struct.field('field_0'), run=parts.struct.field('field_1').cast(pl.Int32))
+
+def gains(
+    df:pl.DataFrame, # of `trials`
+    base:str,        # kind
+    metric:str='exact',
+)->pl.DataFrame:     # kind, seeds, and what `paired` says, over all and per condition
+    "What each kind changes against one of them, case by case; intervals over sprites and seeds"
+    at = {k: d for (k,),d in df.partition_by('kind', as_dict=True, maintain_order=True).items()}
+    if base not in at: raise SpriteDXError(f'no kind {base!r}; there are {", ".join(at)}')
+    return pl.concat([paired(d, at[base], metric).select(pl.lit(k).alias('kind'), pl.lit(d['run'].n_unique()).alias('seeds'), pl.all()) for k,d in at.items() if k!=base])
 
 # %% ../nbs/43_bench.ipynb #a7a229fd
 def quick(
