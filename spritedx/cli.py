@@ -293,7 +293,8 @@ def _matte_line(r):
     return f"{r['output']}: {w}x{h}{f', {n} frames' if (n := r['frames'])>1 else ''} ({r['matte']}{key}, confidence {r['matte_confidence']:.2f}, {r['ms']:.0f} ms)"+''.join(f'\n  note: {o}' for o in r['warnings'])
 
 def _export_args(p):
-    p.add_argument('--onnx', required=True, metavar='OUT.onnx', help='file to write; it is run against torch before it is kept')
+    p.add_argument('--onnx', metavar='OUT.onnx', help='graph to write; it is run against torch before it is kept')
+    p.add_argument('--card', metavar='CARD.md', help='model card to write: what the weights are for, what they learned from, what was measured, where they end')
     p.add_argument('--model', choices=['ac', 'flow', 'matte'], help='ac, the anti-corruption network; flow, the sampler; matte, the matting network (default: what the weights are)')
     p.add_argument('--weights', help='default: the ones that ship')
     p.add_argument('--steps', type=int, metavar='N', help='of a flow (default: its own)')
@@ -301,6 +302,21 @@ def _export_args(p):
     p.add_argument('--bare', action='store_true', help='without the weights, which are then looked for in the .safetensors of the same name beside it')
 
 def _export(a):
+    if not (a.onnx or a.card): raise SpriteDXError('nothing to export; say --onnx OUT.onnx, --card CARD.md, or both')
+    if a.card: _write_card(a)
+    return _write_graph(a) if a.onnx else 0
+
+def _write_card(a):
+    from spritedx.core import atomic_path
+    from spritedx.matte import matte_weights
+    from spritedx.predict import weights_path
+    from spritedx.weights import model_card
+    w = matte_weights(a.weights) if a.model=='matte' else weights_path(a.weights, a.model or 'ac')
+    own = w.with_suffix('.md') # the card of weights that ship was written where the ledger is
+    with atomic_path(Path(a.card)) as t: t.write_text(own.read_text() if own.is_file() else model_card(w))
+    print(f'{a.card}: the card of {w.name}')
+
+def _write_graph(a):
     from spritedx.predict import write_graph
     r = write_graph(*_exported(a), Path(a.onnx), a.steps, a.size, a.bare)
     print(f"{r['path']}: {r['kind']}, {r['mb']:.2f} MB, equal to torch within {max(r['gap'], 1e-4):.4f}/255")
@@ -365,7 +381,7 @@ COMMANDS = dict(clean=('clean sprites out of pictures, clips and videos', _clean
                 generate=('make more examples with image and video models, or without', _generate_args, _generate),
                 label=('clean generated examples to labels that training can read', _label_args, _label),
                 train=('train a network', _train_args, _train),
-                export=('write a network as an ONNX graph, for programs without torch', _export_args, _export),
+                export=('write a network as an ONNX graph, for programs without torch, or its model card', _export_args, _export),
                 bench=('measure how good a set of weights is, on fixed cases', _bench_args, _bench),
                 record=('start, show, compare and rescore experiments', _record_args, _record),
                 inscribe=('give sprites a name, a life and a place in one universe', _inscribe_args, _inscribe),

@@ -9,7 +9,7 @@ from spritedx.session import graph_meta
 from spritedx.weights import weights_hash
 from spritedx.ledger import complete, file_hash, log_table, new_experiment, read_cases, read_ledger, summarise
 from spritedx.predict import FLOW
-from spritedx.weights import weights_hash, weights_meta
+from spritedx.weights import model_card, weights_hash, weights_meta
 import house
 from house import pages
 
@@ -150,7 +150,8 @@ def test_weights_keep_the_guardrails():
     graphs = [o for o in shipped if o.suffix=='.onnx' and o.stat().st_size<1e5 and o.with_suffix('.safetensors') in weights]
     # or it is another form of weights that ship, and says of which
     forms = [o for o in shipped if o.suffix=='.onnx' and o not in graphs and graph_meta(o).get('weights') in map(weights_hash, weights) and graph_meta(o).get('licence')]
-    assert [o.name for o in shipped if o not in weights+graphs+forms]==[]
+    cards = [w.with_suffix('.md') for w in weights]
+    assert [o.name for o in shipped if o not in weights+graphs+forms+cards]==[]
 
 def test_records_keep_the_guardrails():
     most = settings(root/'spritedx').max_epochs
@@ -200,6 +201,12 @@ def test_shipped_weights_are_those_of_their_record(path):
     mine = [r for r in records if r.weights==path.name and r.verdict in ('adopted', 'baseline')]
     assert mine, f'no adopted record names {path.name}'
     assert mine[-1].weights_hash==file_hash(path)
+
+@pytest.mark.parametrize('path', [o for o in weights if o.name!='outsider.safetensors'], ids=lambda o: o.name)
+def test_shipped_weights_have_a_current_card(path):
+    card = path.with_suffix('.md')
+    assert card.is_file() and card.read_text()==model_card(path, root), f'spritedx.weights.model_card writes {card.name} anew'
+    for o in ('## Intended use', '## Learned from', '## Measured', '## Limits'): assert o in card.read_text()
 
 def test_log_page_is_made_from_the_ledger():
     shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in cells(nbs/'experiments'/'index.ipynb') if c['cell_type']=='code' for o in c['outputs']]

@@ -126,3 +126,13 @@ def test_export_says_which_extra_is_missing(tmp_path, monkeypatch, capsys):
     assert main(['export', '--onnx', str(tmp_path/'a.onnx')])==1
     assert "pip install 'spritedx[onnx]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir())==[]
+
+def test_card(tmp_path, capsys):
+    "The shipped card where there is one, else a new one; and a word where nothing is asked for"
+    assert main(['export', '--card', str(tmp_path/'a.md')])==0
+    assert (tmp_path/'a.md').read_text()==weights_path().with_suffix('.md').read_text()
+    w = tmp_path/'own.safetensors'; save_weights(w, ACNet(ACSpec((8, 16), (1, 1), (1,), heads=2)), licence='MIT', sources='mine MIT')
+    assert main(['export', '--card', str(tmp_path/'b.md'), '--weights', str(w)])==0
+    assert '# own' in (t := (tmp_path/'b.md').read_text()) and 'license: mit' in t and 'mine MIT' in t
+    capsys.readouterr()
+    assert main(['export'])==1 and '--card CARD.md' in capsys.readouterr().err
