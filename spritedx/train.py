@@ -129,11 +129,15 @@ def resume(
 # %% ../nbs/32_train.ipynb #449829e0
 def _device(device): return torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
+_alone = 'accelerate launch --cpu starts one process only; use accelerate launch --multi_gpu --num_processes N, which does without a GPU too, or torchrun'
+
 def meet(
     device=None,
 )->tuple: # rank of this process, how many there are
     "Meet the other processes that torchrun or accelerate has started, if it has"
-    if num_distrib()<2: return 0,1
+    if num_distrib()<2:
+        if os.environ.get('ACCELERATE_USE_CPU', '').lower()=='true' and 'MASTER_ADDR' in os.environ: raise SpriteDXError(_alone)
+        return 0,1
     if not dist.is_initialized():
         gpu = _device(device).type=='cuda'
         if gpu: torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
@@ -221,7 +225,7 @@ def train(
     device=None,
     start:Path=None,   # weights to start from; None: from nothing
     **meta,            # goes into the header of the weights
-)->dict:               # weights file, hash, seconds of this call, last row of metrics
+)->dict:               # weights file, hash, seconds of this call, processes that trained as one, last row of metrics
     "Train by the plan, or go on where an earlier call stopped"
     t,out = time.perf_counter(),Path(out)
     teacher = load_weights(start, device or 'cpu') if start and plan.flow and plan.flow.reflow else None
@@ -234,4 +238,4 @@ def train(
     w = out/'weights.safetensors'
     h = in_turn(lambda: weights_hash(w) if rank_distrib() else save_weights(w, learn.model, **meta), device)
     last = dict(zip(learn.recorder.metric_names[1:-1], map(float, learn.recorder.values[-1]))) if done<plan.epochs else {}
-    return dict(weights=w, hash=h, seconds=time.perf_counter()-t, epochs_now=plan.epochs-done, metrics=last)
+    return dict(weights=w, hash=h, seconds=time.perf_counter()-t, epochs_now=plan.epochs-done, processes=meet(device)[1], metrics=last)
