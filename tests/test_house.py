@@ -65,6 +65,14 @@ def test_readme_is_the_index_notebook():
     assert (root/'README.md').read_text()==text, 'run python tests/house.py'
     assert {k: (root/k).read_bytes() for k in pictures}==pictures
 
+def test_nbdev_readme(copy):
+    "Where Quarto is: the README that it makes has the sections of ours. Where it is not: nbdev-readme says so, and leaves ours as it is"
+    d,was = copy[0],(copy[0]/'README.md').read_text()
+    p = subprocess.run([sys.executable, '-c', 'from nbdev.quarto import nbdev_readme; nbdev_readme()'], cwd=d, env={k: v for k,v in os.environ.items() if k!='IN_TEST'}|{'PYTHONPATH': str(d)}, capture_output=True, text=True, timeout=200)
+    now = (d/'README.md').read_text(); (d/'README.md').write_text(was)
+    if shutil.which('quarto'): assert p.returncode==0 and re.findall('^#+ .*', now, re.M)==re.findall('^#+ .*', was, re.M), p.stderr
+    else: assert p.returncode and 'quarto' in p.stderr and now==was
+
 def test_readme_shows_what_its_cells_hold():
     code = dict(cell_type='code', source=['#| classes: x\n', '1+1'], outputs=[dict(data={'text/plain': ['2']})])
     hidden = dict(cell_type='code', source=['#| hide\n', 'secret'], outputs=[])
