@@ -16,14 +16,14 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from fastai.basics import AvgMetric, Callback, Learner, distrib_barrier, get_model, num_distrib, rank_distrib, set_seed
 from fastai.callback.all import CSVLogger, GradientClip, ProgressCallback
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from .acnet import ACNet, ACSpec, spec_json
 from .batches import loaders
 from .core import SpriteDXError, atomic_path, rng, settings
 from .flow import Flow, FlowNet, flow_loss, sample_path, sprite_weight, time_weight
 from .losses import ACLoss, oklab
-from .weights import load_weights, save_weights, weights_hash, weights_meta
+from .weights import load_weights, read_weights, save_weights, tensors_hash, weights_hash, weights_meta
 
 # %% ../nbs/32_train.ipynb #355aa868
 def right_share(
@@ -106,15 +106,16 @@ class Checkpoint(Callback):
     def __init__(self, path, avg): self.path,self.avg = Path(path),avg
     def after_epoch(self):
         m = get_model(self.model); sd = {**{f'model.{k}': v for k,v in m.state_dict().items()}, **{f'ema.{k}': v for k,v in self.avg.ema.items()}, **_flat(self.opt)}
-        meta = dict(epoch=str(self.epoch+1), n=str(self.avg.n), spec=spec_json(m.spec))
-        with atomic_path(self.path) as t: save_file({k: v.detach().clone().contiguous().cpu() for k,v in sd.items()}, t, meta)
+        sd = {k: v.detach().clone().contiguous().cpu() for k,v in sd.items()}
+        meta = dict(epoch=str(self.epoch+1), n=str(self.avg.n), spec=spec_json(m.spec), hash=tensors_hash(sd))
+        with atomic_path(self.path) as t: save_file(sd, t, meta)
 
 def resume(
     learn:Learner,
     path:Path, # a checkpoint
 )->int:        # epochs already done
     "Put a checkpoint back into a Learner with an `Average` callback"
-    sd,meta = load_file(path),weights_meta(path)
+    sd,meta = read_weights(path),weights_meta(path)
     part = lambda p: {k[len(p):]: v for k,v in sd.items() if k.startswith(p)}
     learn.model.load_state_dict(part('model.'))
     learn.average.ema,learn.average.n = {k: v.to(learn.dls.device) for k,v in part('ema.').items()},int(meta['n'])

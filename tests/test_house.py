@@ -132,6 +132,15 @@ def test_page(nb):
     assert len(json.dumps(outputs))<=300_000
     assert [o['evalue'] for o in outputs if o['output_type']=='error']==[]
 
+@pytest.mark.parametrize('nb', sorted((nbs/'guides').glob('*.ipynb')), ids=lambda o: o.name)
+def test_a_guide_shows_what_its_cells_give(nb):
+    "Who reads it on the site sees results: a cell that ends on a value, or prints, has its output"
+    def speaks(c):
+        src = house.source(c); last = [l for l in src.splitlines() if l.strip()][-1]
+        return not {'hide', 'eval: false'}&house.directives(src) and bool(re.match(r'print\(|[\w.]+$|\{', last))
+    silent = [house.source(c) for c in cells(nb) if c['cell_type']=='code' and house.source(c).strip() and speaks(c) and not c['outputs']]
+    assert silent==[] and sum(bool(c.get('outputs')) for c in cells(nb))>2
+
 def test_no_file_tells_of_a_machine():
     "Paths of one machine, addresses of one network"
     secret = re.compile('|'.join(['/'+o+'/' for o in ('work', 'root', 'home', 'Users', 'opt/wheels')]+['file:'+'//', r'\b127\.0\.0\.1\b', r'\b10\.\d+\.\d+\.\d+\b', r'\b192\.168\.', r'\b172\.(1[6-9]|2\d|3[01])\.\d+']))
