@@ -38,7 +38,7 @@ def _clean_args(p):
     option_args(p)
     p.add_argument('--matte', default='auto', choices=['auto', 'keep', 'network', 'none'], help="auto (cut the sprite out), keep (the picture's alpha), network (the matting network, at full size), none (full picture)")
     p.add_argument('--style', default='pixel', choices=['pixel', 'smooth'], help='pixel (native pixels), smooth (the cut-out at full size, nothing else changed) (default: %(default)s)')
-    p.add_argument('--format', choices=['png', 'sheet', 'gif', 'apng', 'webp'], help='default: png for a still, sheet + JSON for a clip')
+    p.add_argument('--format', choices=['png', 'sheet', 'godot', 'gif', 'apng', 'webp'], help='default: png for a still, sheet + JSON for a clip; godot: sheet + JSON + .tres for Godot 4')
     p.add_argument('--report', metavar='FILE.json', help='write what was decided, found and measured for each file')
     p.add_argument('--weights', help='weights of the network (default: the ones that ship)')
     p.add_argument('--model', default='ac', choices=['ac', 'flow'], help='without --weights: the regressor ac, which answers at once, or the flow, which takes steps (default: %(default)s)')
@@ -273,7 +273,7 @@ def _matte_args(p):
     p.add_argument('--threshold', type=float, metavar='T', help='alpha is 1 from here on and 0 below, such as 0.5 (default: it stays soft)')
     p.add_argument('--despill', default='auto', metavar='auto|off|#rrggbb', help="the colour to take off the edges (default: the key's)")
     p.add_argument('--weights', help='of the matting network: a path, or a hub id such as ZhengPeng7/BiRefNet (default: the ones that ship)')
-    p.add_argument('--format', choices=['png', 'sheet', 'gif', 'apng', 'webp'], help='default: png for a still, sheet + JSON for a clip')
+    p.add_argument('--format', choices=['png', 'sheet', 'godot', 'gif', 'apng', 'webp'], help='default: png for a still, sheet + JSON for a clip; godot: sheet + JSON + .tres for Godot 4')
     p.add_argument('--report', metavar='FILE.json', help='write what was decided and measured for each file')
     p.add_argument('--resume', action='store_true', help='leave results that are there already')
 

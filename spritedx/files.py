@@ -50,8 +50,8 @@ def expand(
     return items
 
 # %% ../nbs/48_files.ipynb #c530cdcf
-FORMATS = ('png', 'sheet', 'gif', 'apng', 'webp')
-_suffix = dict(png='.png', sheet='.png', gif='.gif', apng='.apng', webp='.webp')
+FORMATS = ('png', 'sheet', 'godot', 'gif', 'apng', 'webp')
+_suffix = dict(png='.png', sheet='.png', godot='.png', gif='.gif', apng='.apng', webp='.webp')
 
 def target(
     item:Item,
@@ -138,7 +138,7 @@ def write_all(
     fmt = fmt or {'.gif': 'gif', '.apng': 'apng', '.webp': 'webp'}.get(path.suffix.lower(), 'png' if len(clip)==1 else 'sheet')
     if fmt=='png' and len(clip)>1: fmt = 'sheet'
     if fmt=='png': return [write_png(clip[0], path, scale, indexed=True)]
-    put = dict(sheet=partial(write_sheet, indexed=True), gif=write_gif, apng=write_apng, webp=write_webp)[fmt]
+    put = dict(sheet=partial(write_sheet, indexed=True), godot=partial(write_sheet, indexed=True, godot=4), gif=write_gif, apng=write_apng, webp=write_webp)[fmt]
     return [put(part(clip, a, b), path.with_name(path.stem+e+path.suffix), scale=scale) for e,a,b in parts(clip, fmt, scale)]
 
 def write(clip:Clip, path:Path, fmt:str=None)->Path:
@@ -201,7 +201,7 @@ def cut_clip(
     xs = clip.frames.shelf if long else [f.pixels for f in clip.frames]
     fps = 1000*len(clip)/max(sum(clip.durations), 1)
     x = small(xs)
-    spans = shots(x, len(names) or None, keys)
+    spans,named = shots(x, len(names) or None, keys),bool(names)
     names = list(names) or ([f'shot{i+1}' for i in range(len(spans))] if len(spans)>1 else [clip.name])
     if lost := set(loop)-{'all', *names}: raise SpriteDXError(f'no shot is called {", ".join(sorted(lost))}; there are {", ".join(names)}')
     out,ms,told,notes = [],[],[],[]
@@ -214,7 +214,7 @@ def cut_clip(
         ms += clip.durations[a+(l.start if l else 0):][:n]
         told.append({'name': name, 'from': len(ms)-n, 'to': len(ms)-1, 'film': [a, b-1], 'loop': dict(start=a+l.start, end=a+l.end-1, score=l.score) if l else None})
         out.append(part)
-    tags = [(o['name'], o['from'], o['to']) for o in told] if len(told)>1 or loop else []
+    tags = [(o['name'], o['from'], o['to']) for o in told] if len(told)>1 or named or loop else []
     frames = (f for o in out for f in o)
     frames = Sprites(Shelf(frames), clip.frames.palette, clip.frames.meta) if long else [Sprite(f, clip[0].palette, clip[0].meta) for f in frames]
     return (LongClip if long else Clip)(frames, ms, clip.name, tags, clip.meta),told,notes

@@ -30,6 +30,7 @@ def read_tensors(
             (lo,hi),kind = v['data_offsets'],np.dtype(_kinds[v['dtype']])
             if not 0<=lo<=hi<=len(b)-start or hi-lo!=kind.itemsize*int(np.prod(v['shape'], dtype=np.int64)): raise ValueError(f'{k} does not fit')
             out[k] = np.frombuffer(b[start+lo:start+hi].tobytes(), kind).reshape(v['shape'])
+        if meta.get('hash') and meta['hash']!=_hash(out): raise ValueError('damaged: what it holds is not what was written')
         return out,meta
     except FileNotFoundError: raise SpriteDXError(f'no weights at {path}; leave --weights out for the ones that ship') from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e: raise SpriteDXError(f'{path} is not a safetensors file ({" ".join(str(e).split())[:80]})') from None

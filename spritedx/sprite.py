@@ -8,7 +8,7 @@ Docs: https://spritedx.github.io/spritedx/sprite.html.md"""
 __all__ = ['FORMATS', 'IMAGE', 'ANCHORS', 'checkerboard', 'count_colors', 'Sprite', 'Frames', 'check_size', 'read',
            'dilate_colours', 'trim', 'paste_centre', 'fit', 'around', 'contour', 'outline_colours', 'clean_outline',
            'Stand', 'on_canvas', 'contact_sheet', 'Clip', 'write_png', 'apng_bytes', 'write_apng', 'write_webp',
-           'gif_bytes', 'write_gif', 'sheet_json', 'write_sheet', 'save', 'load_sprite']
+           'gif_bytes', 'write_gif', 'sheet_json', 'sprite_frames', 'write_sheet', 'save', 'load_sprite']
 
 # %% ../nbs/11_sprite.ipynb #e1297191
 import base64, contextlib, io, json, struct, warnings, zlib
@@ -530,12 +530,42 @@ def sheet_json(clip, image, cols, scale=1):
     return dict(frames=frames, meta={**meta, **({'spritedx': clip.meta} if clip.meta else {})})
 
 # %% ../nbs/11_sprite.ipynb #bec8393d
+def _turn(t):
+    "Frames of a tag in the order in which they are shown"
+    xs = list(range(t['from'], t['to']+1)); d = t.get('direction', 'forward')
+    if d.endswith('reverse'): xs = xs[::-1]
+    return xs+xs[-2:0:-1] if d.startswith('pingpong') else xs
+
+def _godot_animation(t, ms, quote, godot):
+    xs = _turn(t); unit = max(1, min(ms[i] for i in xs))
+    if godot>=4: fs,name = ', '.join(f'{{"duration": {ms[i]/unit:g}, "texture": SubResource("f{i}")}}' for i in xs),'&'+quote(t['name'])
+    else: fs,name = ', '.join(f'SubResource( {i+1} )' for i in xs for _ in range(round(ms[i]/unit))),quote(t['name'])
+    return f'{{"frames": [ {fs} ], "loop": {str("repeat" not in t).lower()}, "name": {name}, "speed": {1000/unit:.3f}}}'
+
+def sprite_frames(
+    sheet:dict,      # as `sheet_json` gives it, or Aseprite's, in either form
+    folder='res://', # where in the project the picture lies
+    godot:int=4,     # its version, 4 or 3
+)->str:              # text of a .tres file
+    "A `SpriteFrames` resource of Godot: an animation for each tag, or one that is called default"
+    fs,meta = list(sheet['frames'].values() if isinstance(sheet['frames'], dict) else sheet['frames']),sheet['meta']
+    quote = lambda s: json.dumps(s, ensure_ascii=False)
+    tags = meta.get('frameTags') or [dict(name='default', **{'from': 0, 'to': len(fs)-1})]
+    kind,fmt,file,ref,key = ('Texture2D', 3, '"1"', 'ExtResource("1")', '"f{}"') if godot>=4 else ('Texture', 2, 1, 'ExtResource( 1 )', '{}')
+    out = [f'[gd_resource type="SpriteFrames" load_steps={len(fs)+2} format={fmt}]', f'[ext_resource path={quote(folder+meta["image"])} type="{kind}" id={file}]']
+    for i,b in enumerate(f['frame'] for f in fs):
+        out.append(f'[sub_resource type="AtlasTexture" id={key.format(i if godot>=4 else i+1)}]\natlas = {ref}\nregion = Rect2( {b["x"]}, {b["y"]}, {b["w"]}, {b["h"]} )')
+    ms = [f['duration'] for f in fs]
+    return '\n\n'.join([*out, '[resource]\nanimations = [ '+', '.join(_godot_animation(t, ms, quote, godot) for t in tags)+' ]'])+'\n'
+
+# %% ../nbs/11_sprite.ipynb #e1490992
 def write_sheet(
     x,               # a `Clip`, `Frames`, or a list of pictures
     path:Path,       # the PNG; the JSON stands beside it
     cols:int=None,   # frames in a row; about square when not told
     scale:int=1,
     indexed=False,   # palette image if there are at most 256 colours
+    godot:int=None,  # and a .tres beside them, for this version of Godot
 )->Path:
     "Write a sprite sheet and its JSON"
     path = Path(path)
@@ -548,7 +578,10 @@ def write_sheet(
     with atomic_path(path) as p, atomic_path(path.with_suffix('.json')) as j:
         im, kw = _indexed(Image.fromarray(out), getattr(clip[0], 'palette', None)) if indexed else (Image.fromarray(out), {})
         im.save(p, 'PNG', **kw)
-        j.write_text(json.dumps(sheet_json(clip, path.name, cols, scale if clip is x else 1), indent=1))
+        told = sheet_json(clip, path.name, cols, scale if clip is x else 1)
+        j.write_text(json.dumps(told, indent=1))
+        if godot:
+            with atomic_path(path.with_suffix('.tres')) as t: t.write_text(sprite_frames(told, godot=godot), encoding='utf-8')
     return path
 
 # %% ../nbs/11_sprite.ipynb #94421a50

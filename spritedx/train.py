@@ -16,14 +16,14 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from fastai.basics import AvgMetric, Callback, Learner, distrib_barrier, get_model, num_distrib, rank_distrib, set_seed
 from fastai.callback.all import CSVLogger, GradientClip, ProgressCallback
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from .acnet import ACNet, ACSpec, spec_json
 from .batches import loaders
 from .core import SpriteDXError, atomic_path, rng, settings
 from .flow import Flow, FlowNet, flow_loss, sample_path, sprite_weight, time_weight
 from .losses import ACLoss, oklab
-from .weights import load_weights, save_weights, weights_hash, weights_meta
+from .weights import load_weights, read_weights, save_weights, tensors_hash, weights_hash, weights_meta
 
 # %% ../nbs/32_train.ipynb #355aa868
 def right_share(
@@ -106,15 +106,16 @@ class Checkpoint(Callback):
     def __init__(self, path, avg): self.path,self.avg = Path(path),avg
     def after_epoch(self):
         m = get_model(self.model); sd = {**{f'model.{k}': v for k,v in m.state_dict().items()}, **{f'ema.{k}': v for k,v in self.avg.ema.items()}, **_flat(self.opt)}
-        meta = dict(epoch=str(self.epoch+1), n=str(self.avg.n), spec=spec_json(m.spec))
-        with atomic_path(self.path) as t: save_file({k: v.detach().clone().contiguous().cpu() for k,v in sd.items()}, t, meta)
+        sd = {k: v.detach().clone().contiguous().cpu() for k,v in sd.items()}
+        meta = dict(epoch=str(self.epoch+1), n=str(self.avg.n), spec=spec_json(m.spec), hash=tensors_hash(sd))
+        with atomic_path(self.path) as t: save_file(sd, t, meta)
 
 def resume(
     learn:Learner,
     path:Path, # a checkpoint
 )->int:        # epochs already done
     "Put a checkpoint back into a Learner with an `Average` callback"
-    sd,meta = load_file(path),weights_meta(path)
+    sd,meta = read_weights(path),weights_meta(path)
     part = lambda p: {k[len(p):]: v for k,v in sd.items() if k.startswith(p)}
     learn.model.load_state_dict(part('model.'))
     learn.average.ema,learn.average.n = {k: v.to(learn.dls.device) for k,v in part('ema.').items()},int(meta['n'])
@@ -129,11 +130,15 @@ def resume(
 # %% ../nbs/32_train.ipynb #449829e0
 def _device(device): return torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
 
+_alone = 'accelerate launch --cpu starts one process only; use accelerate launch --multi_gpu --num_processes N, which does without a GPU too, or torchrun'
+
 def meet(
     device=None,
 )->tuple: # rank of this process, how many there are
     "Meet the other processes that torchrun or accelerate has started, if it has"
-    if num_distrib()<2: return 0,1
+    if num_distrib()<2:
+        if os.environ.get('ACCELERATE_USE_CPU', '').lower()=='true' and 'MASTER_ADDR' in os.environ: raise SpriteDXError(_alone)
+        return 0,1
     if not dist.is_initialized():
         gpu = _device(device).type=='cuda'
         if gpu: torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
@@ -221,7 +226,7 @@ def train(
     device=None,
     start:Path=None,   # weights to start from; None: from nothing
     **meta,            # goes into the header of the weights
-)->dict:               # weights file, hash, seconds of this call, last row of metrics
+)->dict:               # weights file, hash, seconds of this call, processes that trained as one, last row of metrics
     "Train by the plan, or go on where an earlier call stopped"
     t,out = time.perf_counter(),Path(out)
     teacher = load_weights(start, device or 'cpu') if start and plan.flow and plan.flow.reflow else None
@@ -234,4 +239,4 @@ def train(
     w = out/'weights.safetensors'
     h = in_turn(lambda: weights_hash(w) if rank_distrib() else save_weights(w, learn.model, **meta), device)
     last = dict(zip(learn.recorder.metric_names[1:-1], map(float, learn.recorder.values[-1]))) if done<plan.epochs else {}
-    return dict(weights=w, hash=h, seconds=time.perf_counter()-t, epochs_now=plan.epochs-done, metrics=last)
+    return dict(weights=w, hash=h, seconds=time.perf_counter()-t, epochs_now=plan.epochs-done, processes=meet(device)[1], metrics=last)

@@ -65,6 +65,14 @@ def test_readme_is_the_index_notebook():
     assert (root/'README.md').read_text()==text, 'run python tests/house.py'
     assert {k: (root/k).read_bytes() for k in pictures}==pictures
 
+def test_nbdev_readme(copy):
+    "Where Quarto is: the README that it makes has the sections of ours. Where it is not: nbdev-readme says so, and leaves ours as it is"
+    d,was = copy[0],(copy[0]/'README.md').read_text()
+    p = subprocess.run([sys.executable, '-c', 'from nbdev.quarto import nbdev_readme; nbdev_readme()'], cwd=d, env={k: v for k,v in os.environ.items() if k!='IN_TEST'}|{'PYTHONPATH': str(d)}, capture_output=True, text=True, timeout=200)
+    now = (d/'README.md').read_text(); (d/'README.md').write_text(was)
+    if shutil.which('quarto'): assert p.returncode==0 and re.findall('^#+ .*', now, re.M)==re.findall('^#+ .*', was, re.M), p.stderr
+    else: assert p.returncode and 'quarto' in p.stderr and now==was
+
 def test_readme_shows_what_its_cells_hold():
     code = dict(cell_type='code', source=['#| classes: x\n', '1+1'], outputs=[dict(data={'text/plain': ['2']})])
     hidden = dict(cell_type='code', source=['#| hide\n', 'secret'], outputs=[])
@@ -123,6 +131,15 @@ def test_page(nb):
     assert dead(text, nb.parent)==[]
     assert len(json.dumps(outputs))<=300_000
     assert [o['evalue'] for o in outputs if o['output_type']=='error']==[]
+
+@pytest.mark.parametrize('nb', sorted((nbs/'guides').glob('*.ipynb')), ids=lambda o: o.name)
+def test_a_guide_shows_what_its_cells_give(nb):
+    "Who reads it on the site sees results: a cell that ends on a value, or prints, has its output"
+    def speaks(c):
+        src = house.source(c); last = [l for l in src.splitlines() if l.strip()][-1]
+        return not {'hide', 'eval: false'}&house.directives(src) and bool(re.match(r'print\(|[\w.]+$|\{', last))
+    silent = [house.source(c) for c in cells(nb) if c['cell_type']=='code' and house.source(c).strip() and speaks(c) and not c['outputs']]
+    assert silent==[] and sum(bool(c.get('outputs')) for c in cells(nb))>2
 
 def test_no_file_tells_of_a_machine():
     "Paths of one machine, addresses of one network"

@@ -300,6 +300,23 @@ def test_weights_are_never_unpickled(tmp_path):
     with pytest.raises(SpriteDXError, match='not a safetensors'): load_weights(tmp_path/'w.safetensors')
     assert not (tmp_path/'sprung').exists()
 
+def test_a_checkpoint_is_held_to_its_hash(tmp_path):
+    "A run does not go on from a pickle, nor from a checkpoint of which one bit has changed; the weights it ends with are held to theirs"
+    import pickle
+    from spritedx.acnet import ACSpec
+    from spritedx.session import read_tensors
+    from spritedx.train import Plan, train
+    pool = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 8)).astype('u1'); c,w = tmp_path/'checkpoint.safetensors',tmp_path/'weights.safetensors'
+    def go(n): return train(Plan(ACSpec((8, 16), (1, 1), (1,), heads=2), epochs=n, batches=1, bs=4), [pool], [pool[:4]], tmp_path, 'cpu')
+    def spoil(p): b = bytearray(p.read_bytes()); b[-1] ^= 1; p.write_bytes(b)
+    assert go(1)['hash']==read_tensors(w)[1]['hash']
+    kept = c.read_bytes(); spoil(c); spoil(w)
+    for f in (lambda: go(2), lambda: load_weights(w), lambda: read_tensors(w)):
+        with pytest.raises(SpriteDXError, match='damaged'): f()
+    c.write_bytes(pickle.dumps({}))
+    with pytest.raises(SpriteDXError, match='not a safetensors'): go(2)
+    c.write_bytes(kept); assert go(2)['epochs_now']==1
+
 training = '''import sys
 import numpy as np
 from spritedx.acnet import ACSpec

@@ -443,6 +443,31 @@ def test_a_page_compares_without_kernel_and_network(browser, tmp_path, dark):
     page.screenshot(path=tmp_path/'page.png'); page.close()
     assert errors==[] and browser.asked==[]
 
+def test_heat_map_and_blink(browser, tmp_path):
+    "Where two pictures are the same the map is flat, the more they differ the hotter, and what only one has is magenta; blinking, each is seen in turn"
+    from spritedx.widgets import compare
+    a = np.zeros((8, 8, 4), np.uint8); a[...] = 100, 100, 100, 255; b = a.copy(); b[2, 2, :3] = 108; b[2, 5, :3] = 0, 255, 0; b[5, 5] = 0
+    w = compare(a, b, height=200); w.mode,w.camera = 'difference',[4., 4., 16.]
+    page = browser.new_page(); page.goto(w.save(tmp_path/'w.html').as_uri()); page.wait_for_selector('.sdx-compare[data-ready=true]')
+    def cell(x, i, j): h,v = x.shape[:2]; return tuple(x[h//2+16*(i-4)+8, v//2+16*(j-4)+8, :3].tolist())
+    x = canvas(page.locator('.sdx-compare'), page); flat,little,much,one = (cell(x, *o) for o in ((1, 1), (2, 2), (2, 5), (5, 5)))
+    assert flat==cell(x, 6, 6) and len({flat, little, much, one})==4 and one==(255, 0, 255) and sum(flat)<sum(little)<sum(much), (flat, little, much, one)
+    page.locator('.sdx-canvas').focus(); page.keyboard.press('b'); seen = set()
+    for _ in range(40): seen.add(cell(canvas(page.locator('.sdx-compare'), page), 2, 5)); page.wait_for_timeout(50)
+    assert seen=={(100, 100, 100), (0, 255, 0)}
+    page.close()
+
+def test_the_first_page_has_a_comparison_to_drag(browser, tmp_path):
+    "What the notebook of the home page holds, without a kernel, as Quarto puts it on the site"
+    nb = json.loads((root/'nbs'/'index.ipynb').read_text())
+    html, = [h for c in nb['cells'] for o in c.get('outputs', []) if 'sdx-alone' in (h := ''.join(o.get('data', {}).get('text/html', '')))]
+    (tmp_path/'home.html').write_text('<!doctype html><meta charset="utf-8">'+html); browser.asked.clear()
+    page = browser.new_page(); errors = []; page.on('pageerror', lambda e: errors.append(str(e)))
+    page.goto((tmp_path/'home.html').as_uri()); page.wait_for_selector('.sdx-compare[data-ready=true]')
+    before = canvas(page.locator('.sdx-compare'), page); drag(page, page.locator('.sdx-canvas'), (.5, .5), (.2, .5))
+    assert abs(float(page.locator('.sdx-handle').get_attribute('aria-valuenow'))-20)<=1 and (before!=canvas(page.locator('.sdx-compare'), page)).any(-1).mean()>.01
+    page.close(); assert errors==[] and browser.asked==[]
+
 def test_a_notebook_7_compares(browser, tmp_path):
     "The same widget in Notebook 7: seen, dragged, by key, and nothing in the console"
     pytest.importorskip('notebook', reason='Notebook 7 is not installed: pip install -e .[dev]')
