@@ -106,11 +106,10 @@ def attempts(
     keep:bool=False, # the size was named, and is kept
 )->list:             # (side of the picture, side of a tile), px; multiples of 32, not below 64
     "What is tried one after the other while memory runs out"
-    half = lambda n: n//2//32*32
+    half = lambda n: max(n//2//32*32, 64)
     out = [(size, size)]
-    if not keep and half(size)>=64: size = half(size); out.append((size, size))
-    side = half(size)
-    while side>=64: out.append((size, side)); side = half(side)
+    if not keep and size>64: size = half(size); out.append((size, size))
+    while (side := out[-1][1])>64: out.append((size, half(side)))
     return out
 
 def _alpha_at(net, rgb, side):
