@@ -158,24 +158,13 @@ def fit_edges(
     return np.clip((ab[..., :3]*rgb).sum(-1)+ab[..., 3], 0, 1)
 
 # %% ../nbs/37_matte.ipynb #89bf13ea
-def _fused(I, F, B, a, r):
-    "One round of blur fusion"
-    from scipy.ndimage import uniform_filter
-    blur = lambda x: uniform_filter(x, (2*r+1, 2*r+1)+(0,)*(x.ndim-2), mode='nearest')
-    A = a[..., None]
-    wa,wb = blur(A),blur(1-A)
-    f,b = blur(F*A)/(wa+1e-5),blur(B*(1-A))/(wb+1e-5)
-    return np.clip(f+A*(I-A*f-(1-A)*b), 0, 1),b
-
 def foreground(
     rgb:np.ndarray, # (h, w, 3) float32
     a:np.ndarray,   # (h, w) float32
-    radii:tuple=(90, 6),
 )->np.ndarray:      # (h, w, 3) float32
-    "The subject's colours, by blur fusion"
-    F = B = rgb
-    for r in radii: F,B = _fused(rgb, F, B, a, min(r, max(rgb.shape[:2])//4+1))
-    return np.where(a[..., None]>.999, rgb, F)
+    "The subject's colours, by PyMatting's multi-level estimator"
+    from pymatting import estimate_foreground_ml
+    return np.where(a[..., None]>.999, rgb, estimate_foreground_ml(rgb, a))
 
 # %% ../nbs/37_matte.ipynb #f377e6ab
 def sureness(

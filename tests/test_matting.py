@@ -222,6 +222,20 @@ def test_the_network_takes_pictures_smaller_than_its_step(sh, hw):
     if min(hw)<8: assert rc==1 and err==['spritedx: a.png is 40x7, smaller than 8 px a side']
     else: assert rc==0 and read('c.png').pixels[0].shape==(*hw, 4)
 
+def test_little_of_the_background_is_left_in_soft_edges(sh):
+    "A soft contour on a busy background: colours of the edge against the subject's own, refined and not"
+    from scipy.ndimage import gaussian_filter
+    from spritedx.core import premultiply, to_float, to_uint8
+    from spritedx.corrupt import backdrop
+    p = np.dstack([gaussian_filter(c, 2.5) for c in np.moveaxis(premultiply(to_float(larger(hero, 12))), -1, 0)]); a = p[..., 3]
+    own = p[..., :3]/np.maximum(a, 1e-3)[..., None]
+    Image.fromarray(to_uint8(p[..., :3]+(1-a[..., None])*backdrop(*a.shape, 'weave', rng(3))[..., :3]/np.float32(255))).save('a.png')
+    def off(*args):
+        assert sh('matte', 'a.png', '-o', 'c.png', '--how', 'network', *args)[0]==0
+        x = read('c.png').pixels[0]; edge = (a>.1)&(a<.9)&(x[..., 3]>25)
+        return np.abs(to_float(x[..., :3])-own)[edge].mean()
+    assert off()<.5*off('--no-refine', '--despill', 'off')
+
 def test_a_benchmark_takes_no_number_at_another_size(monkeypatch):
     from spritedx import matte_bench as b
     scarce(monkeypatch, 128, MemoryError())
