@@ -268,7 +268,7 @@ def _matte_args(p):
     p.add_argument('input', nargs='+', help='pictures, animations, videos, or folders of them')
     p.add_argument('-o', '--out', default='cut', help='a file (one input) or a folder (default: %(default)s)')
     p.add_argument('--how', default='auto', choices=['auto', 'key', 'network'], help='auto: a key where the background is plain, the network where it is not (default: %(default)s)')
-    p.add_argument('--size', type=int, help='side of the picture the network sees, px (default: what its weights were trained at)')
+    p.add_argument('--size', type=int, help='side of the picture the network sees, px; kept in tiles when memory runs out (default: what its weights were trained at, or half of it when memory runs out)')
     p.add_argument('--refine', action=argparse.BooleanOptionalAction, default=True, help="fit alpha to a large picture's edges, and estimate the colours under them")
     p.add_argument('--threshold', type=float, metavar='T', help='alpha is 1 from here on and 0 below, such as 0.5 (default: it stays soft)')
     p.add_argument('--despill', default='auto', metavar='auto|off|#rrggbb', help="the colour to take off the edges (default: the key's)")

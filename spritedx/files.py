@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from .core import SpriteDXError, atomic_path, settings
 from .pipeline import Options, checked, clean_frames, clean_stream, load_palette, provenance
 from .sprite import IMAGE, Clip, Sprite, read, write_apng, write_gif, write_png, write_sheet, write_webp
+from .tiles import out_of_memory
 from .video import VIDEO, clip_faults, durations_of, find_loop, frames, glance, in_place, is_film, shots, small
 
 # %% ../nbs/48_files.ipynb #8302e8cf
@@ -264,6 +265,7 @@ def _attempt(path, to, opt, fmt, resume, make):
     except SpriteDXError as e: return 'failed',str(e)
     except OSError as e: return 'failed',_unwritten(e)
     except Exception as e: # a fault of ours must not cost the other pictures their results
+        if out_of_memory(e): return 'failed','out of memory; try a smaller picture, or close other programs'
         return 'failed',f'{" ".join(str(e).split())[:120]} ({type(e).__name__}); a fault in spritedx, please report it'
 
 def _unwritten(e): return f'cannot write the result: {e.strerror or e}; choose another place with -o'

@@ -22,6 +22,7 @@ from .core import SpriteDXError, as_rgba, atomic_path, rng, settings, to_uint8
 from .matte_losses import LOSSES
 from .mattes import Mattes, items_of
 from .sprite import contact_sheet
+from .tiles import out_of_memory
 from .train import Average, BFloat16, ChannelsLast, Checkpoint, resume
 from .weights import save_weights, weights_meta
 
@@ -221,7 +222,9 @@ def finetune(
         else: keep.offer(0, was['mae'], learn.average.ema)
         with nullcontext() if progress else learn.no_bar(), nullcontext() if progress else learn.no_logging():
             if done<plan.epochs: learn.fit_one_cycle(plan.epochs, slice(plan.lr*plan.backbone, plan.lr), pct_start=.15, start_epoch=done)
-    except torch.OutOfMemoryError: raise SpriteDXError(f'out of memory at {plan.bs} pictures of {plan.size} px; use a smaller --bs with --accumulate, or a smaller --size') from None
+    except (MemoryError, RuntimeError) as e:
+        if not out_of_memory(e): raise
+        raise SpriteDXError(f'out of memory at {plan.bs} pictures of {plan.size} px; use a smaller --bs with --accumulate, or a smaller --size') from None
     if learn.finite.left_out: say(f'{learn.finite.left_out} batches were left out: their gradient was not finite')
     after = dict(zip(('mae', 'iou'), map(float, learn.recorder.values[-1][-2:]))) if done<plan.epochs else was
     return dict(best=keep.path, before=was, after=after, mae=keep.best, epochs_now=max(plan.epochs-done, 0))

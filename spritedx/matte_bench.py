@@ -92,10 +92,12 @@ def by_ac(rgb, truth=None):
     a = np.ascontiguousarray(restore([as_rgba(small)])[0][..., 3])
     return np.asarray(Image.fromarray(a).resize(rgb.shape[1::-1], Image.BILINEAR))
 
+def _refuse(text): raise SpriteDXError(text.split(';')[0]) # a number taken at another size is none
+
 def by_network(rgb, truth=None, weights=None, size=None):
-    "A matting network, at the size it was trained at unless another is said"
+    "A matting network, at the size it was trained at unless another is said, or not at all"
     net,trained = matting_net(weights)
-    return network_alpha(rgb, net, size or trained)
+    return network_alpha(rgb, net, size or trained, _refuse)
 
 def by_default(rgb, truth=None):
     "What `spritedx matte` decides"

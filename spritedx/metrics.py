@@ -328,7 +328,7 @@ def flicker(
 def saliency(
     truth:np.ndarray, # (h, w) alpha, uint8
     pred:np.ndarray,  # (h, w) alpha, uint8, on the same grid
-)->dict: # s, wf, e: more is better, 1 at most
+)->dict: # s, wf, e: more is better, 1 at most (e: n/(n-1) of n pixels). As published, the truth is cut at a half and the matte stretched to reach from 0 to 1
     "S-measure, weighted F-measure and mean E-measure of a matte"
     try: from py_sod_metrics import Emeasure, Smeasure, WeightedFmeasure
     except ImportError: raise SpriteDXError('saliency measures need pysodmetrics; pip install pysodmetrics') from None

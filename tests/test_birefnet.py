@@ -1,5 +1,5 @@
 "BiRefNet against the published architecture, against torchvision and in ONNX"
-import importlib.util, io, json, warnings
+import importlib.util, io, json, os, re, subprocess, sys, time, warnings
 from pathlib import Path
 import numpy as np, pytest, torch
 from spritedx.birefnet import SPECS, BiRefNet, BiRefSpec, DeformConv, deform_conv, load, skeleton
@@ -53,6 +53,72 @@ def test_the_largest_loads_and_runs():
     assert net.spec==SPECS['large'] and not net.training
     with torch.inference_mode(): y = net(torch.randn(1, 3, 32, 64))
     assert y.shape==(1, 1, 32, 64) and y.dtype==torch.float32 and y.isfinite().all() and y.std()>0
+
+def torchvisions(spec, sd):
+    "torchvision's Swin with a backbone's weights"
+    swin = pytest.importorskip('torchvision.models.swin_transformer')
+    m = swin.SwinTransformer([4, 4], spec.dims[0], list(spec.depths), list(spec.heads), [spec.window]*2, stochastic_depth_prob=0., num_classes=1).eval()
+    to = (r'^patch_embed\.proj', 'features.0.0'), (r'^patch_embed\.norm', 'features.0.2'), (r'^layers\.(\d)\.blocks', lambda g: f'features.{2*int(g[1])+1}'), \
+        (r'^layers\.(\d)\.downsample', lambda g: f'features.{2*int(g[1])+2}'), (r'mlp\.fc1', 'mlp.0'), (r'mlp\.fc2', 'mlp.3')
+    def name(k):
+        for a, b in to: k = re.sub(a, b, k)
+        return k
+    mine = {name(k): v.flatten() if k.endswith('relative_position_index') else v for k, v in sd.items() if not re.match(r'norm\d', k)}
+    left = m.load_state_dict(mine, strict=False)
+    assert not left.unexpected_keys and all(k.split('.')[0] in ('norm', 'head') for k in left.missing_keys)
+    return m
+
+def backbone_error(bb, spec, size):
+    "Largest difference to torchvision at the stages whose maps are larger than a window and multiples of it: only there the two agree about shifts"
+    import torch.nn.functional as F
+    m, y, sd = torchvisions(spec, bb.state_dict()), torch.randn(1, 3, size, size), bb.state_dict()
+    stages = [i for i in range(4) if (n := size//4//2**i)>spec.window and n%spec.window==0]
+    with torch.inference_mode():
+        maps = bb(y)
+        for i in range(max(stages)+1):
+            y = m.features[2*i+1](m.features[2*i](y))
+            if i in stages: yield i, (maps[i]-F.layer_norm(y, y.shape[-1:], sd[f'norm{i}.weight'], sd[f'norm{i}.bias']).permute(0, 3, 1, 2)).abs().max().item()
+
+def named_ops():
+    "Names of compiled operators that Swin does not use: with them torchvision's Python parts import beside any build of torch, but the rest of it would fail"
+    try: import torchvision
+    except RuntimeError:
+        lib = torch.library.Library('torchvision', 'DEF')
+        for o in ('nms', 'qnms'): lib.define(f'{o}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        return lib
+
+def small_errors():
+    "Run in a process of its own: see `named_ops`"
+    lib, spec = named_ops(), BiRefSpec((8, 16, 32, 64), (2, 2, 2, 2), (1, 2, 2, 2), 4, inner=8, aspp=8, kernels=(1, 3), ref=4, gdt=4)
+    torch.manual_seed(0); print(json.dumps(dict(backbone_error(lively(BiRefNet(spec)).bb, spec, 128))))
+
+def test_swin_is_torchvisions_where_both_shift_alike():
+    if importlib.util.find_spec('torchvision') is None: pytest.skip('torchvision is not here')
+    r = subprocess.run([sys.executable, '-c', 'from test_birefnet import small_errors; small_errors()'], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert r.returncode==0, r.stderr
+    found = json.loads(r.stdout)
+    assert list(found)==['0', '1', '2'] and max(found.values())<1e-4
+
+@published
+@pytest.mark.skipif('SPRITEDX_MEASURE' not in os.environ, reason='minutes and 3 GB: SPRITEDX_MEASURE=data/birefnet/swin_l.json pytest tests/test_birefnet.py -k swin_l')
+def test_swin_l_with_the_weights_of_the_reference(ref):
+    "What nbs/23_birefnet.ipynb says of the largest network: loaded strictly, run twice, its backbone against torchvision's"
+    import resource
+    lib = named_ops()
+    keys, index = json.loads((parity/'swin_l_keys.json').read_text()), dict(BiRefNet(SPECS['large']).named_buffers())
+    sd = {k: index[k] if (v := ref.fill(k, shape, getattr(torch, dtype), 0)) is None else v for k, (shape, dtype) in keys.items()}
+    net, spent = load(sd), lambda: time.process_time()
+    assert len(sd)==754 and net.spec==SPECS['large'] and not net.training
+    del sd, index
+    x = ref.make_input(0, (256, 256))
+    with torch.inference_mode(): t = spent(); y = net(x); seconds = spent()-t; again = net(x)
+    gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20
+    assert y.shape==(1, 1, 256, 256) and y.isfinite().all() and torch.equal(y, again) and .1<y.std()<10
+    off = max(e for _, e in backbone_error(net.bb, net.spec, 384))
+    assert off<1e-4
+    row = dict(entries=len(keys), parameters=sum(p.numel() for p in net.parameters()), size='256x256', mean=y.mean().item(), std=y.std().item(), torchvision=off, seconds=seconds, gb=gb)
+    assert row['parameters']==220_176_498
+    Path(os.environ['SPRITEDX_MEASURE']).write_text(json.dumps({k: float(f'{v:.4g}') if isinstance(v, float) else v for k, v in row.items()}, indent=1)+'\n')
 
 nano = BiRefSpec((8, 16, 32, 64), (2, 2, 2, 2), (1, 2, 2, 2), 3, inner=8, aspp=8, kernels=(1, 3), ref=4, gdt=4)
 

@@ -162,6 +162,94 @@ def test_two_subjects_and_none_on_a_background_without_a_key(sh):
     two = json.loads(Path('r.json').read_text())['files'][0]
     assert two['matte']=='network' and 0<two['matte_confidence']<1 and two['key'] is None
 
+def scarce(monkeypatch, most, error):
+    "Memory ends above `most` px a side; what the network was shown"
+    from spritedx import matte
+    fits, seen = matte._forward, []
+    def forward(net, rgb):
+        seen.append(rgb.shape[:2])
+        if len(rgb)>most: raise error
+        return fits(net, rgb)
+    monkeypatch.setattr(matte, '_forward', forward)
+    return seen
+
+@pytest.mark.parametrize('most,args,said', [
+    (128, (), 'out of memory at 192 px; the network sees the picture at 96 px'),
+    (64, (), 'out of memory at 192 px; the network sees the picture at 96 px in overlapping tiles of 64 px'),
+    (300, ('--size', 512), 'out of memory at 512 px; the network sees the picture at 512 px in overlapping tiles of 256 px'),
+    (200, ('--size', 512), 'out of memory at 512 px; the network sees the picture at 512 px in overlapping tiles of 128 px')], ids=['half', 'tiles of the half', 'tiles', 'smaller tiles'])
+def test_when_memory_runs_out_less_is_seen_and_that_is_said(sh, monkeypatch, most, args, said):
+    "Half the size, then tiles; a named size is kept. Every picture is cut out, and the report says how"
+    import torch
+    from spritedx.corrupt import backdrop
+    big = larger(hero, 6); Image.fromarray(on(big, backdrop(*big.shape[:2], 'weave', rng(3))[..., :3])).save('a.png')
+    errors = MemoryError(), torch.OutOfMemoryError('too much was asked for'), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    for error in errors if most==128 else errors[most%3:][:1]:
+        with monkeypatch.context() as m:
+            seen = scarce(m, most, error)
+            rc, out, err = sh('matte', 'a.png', '-o', 'cut.png', '--how', 'network', '--report', 'r.json', *args)
+        assert (rc, err)==(0, []) and f'  note: {said}' in out
+        assert said in json.loads(Path('r.json').read_text())['files'][0]['warnings']
+        assert read('cut.png').pixels[0].shape==big.shape
+        assert [o for o in seen if max(o)<=most] and all(a%32==b%32==0 for a, b in seen)
+
+def test_a_named_size_in_tiles_finds_the_subject(sh, monkeypatch):
+    from spritedx.corrupt import backdrop
+    big = larger(hero, 6); Image.fromarray(on(big, backdrop(*big.shape[:2], 'weave', rng(3))[..., :3])).save('a.png')
+    scarce(monkeypatch, 192, MemoryError())
+    assert sh('matte', 'a.png', '-o', 'cut.png', '--how', 'network', '--size', 384)[0]==0
+    assert overlap(read('cut.png').pixels[0][..., 3]>127, big[..., 3]>127)>.6
+
+def test_where_nothing_fits_that_is_an_error_and_other_faults_are_not_memory(sh, monkeypatch):
+    Image.fromarray(on(larger(hero, 2), (90, 120, 60))).save('a.png')
+    for error, text in ((MemoryError(), 'out of memory even at 64 px; close other programs'), (RuntimeError('sizes do not match'), 'sizes do not match')):
+        with monkeypatch.context() as m:
+            scarce(m, 32, error); rc, out, err = sh('matte', 'a.png', '--how', 'network')
+        assert rc==1 and len(err)==1 and text in err[0]
+
+def test_memory_that_ends_anywhere_else_is_no_fault_of_ours(sh, monkeypatch):
+    from spritedx import matte
+    def full(*args, **kw): raise MemoryError
+    monkeypatch.setattr(matte, 'key_matte', full); Image.fromarray(on(larger(hero, 2), (0, 255, 0))).save('a.png')
+    rc, out, err = sh('matte', 'a.png')
+    assert rc==1 and len(err)==1 and 'a.png' in err[0] and 'out of memory; try a smaller picture' in err[0] and 'fault' not in err[0]
+
+@pytest.mark.parametrize('hw', [(20, 31), (8, 40), (7, 40)])
+def test_the_network_takes_pictures_smaller_than_its_step(sh, hw):
+    "Down to 8 px a side; below that there is nothing to see, and that is said"
+    Image.fromarray(rng('small').integers(0, 256, (*hw, 3)).astype(np.uint8)).save('a.png')
+    rc, out, err = sh('matte', 'a.png', '-o', 'c.png', '--how', 'network')
+    if min(hw)<8: assert rc==1 and err==['spritedx: a.png is 40x7, smaller than 8 px a side']
+    else: assert rc==0 and read('c.png').pixels[0].shape==(*hw, 4)
+
+def test_little_of_the_background_is_left_in_soft_edges(sh):
+    "A soft contour on a busy background: colours of the edge against the subject's own, refined and not"
+    from scipy.ndimage import gaussian_filter
+    from spritedx.core import premultiply, to_float, to_uint8
+    from spritedx.corrupt import backdrop
+    p = np.dstack([gaussian_filter(c, 2.5) for c in np.moveaxis(premultiply(to_float(larger(hero, 12))), -1, 0)]); a = p[..., 3]
+    own = p[..., :3]/np.maximum(a, 1e-3)[..., None]
+    Image.fromarray(to_uint8(p[..., :3]+(1-a[..., None])*backdrop(*a.shape, 'weave', rng(3))[..., :3]/np.float32(255))).save('a.png')
+    def off(*args):
+        assert sh('matte', 'a.png', '-o', 'c.png', '--how', 'network', *args)[0]==0
+        x = read('c.png').pixels[0]; edge = (a>.1)&(a<.9)&(x[..., 3]>25)
+        return np.abs(to_float(x[..., :3])-own)[edge].mean()
+    assert off()<.5*off('--no-refine', '--despill', 'off')
+
+def test_a_benchmark_takes_no_number_at_another_size(monkeypatch):
+    from spritedx import matte_bench as b
+    scarce(monkeypatch, 128, MemoryError())
+    df = b.run_ways(b.matte_cases(1, conditions=['sprite, photo']), [b.Way('ours', lambda rgb, truth: b.by_network(rgb, size=256))], full=False, progress=False)
+    assert df['error'].to_list()==['out of memory at 256 px'] and df['ms'].to_list()==[None]
+
+def test_training_that_does_not_fit_says_what_to_turn(sh, monkeypatch):
+    from spritedx import birefnet
+    def full(self, x): raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    monkeypatch.setattr(birefnet.BiRefNet, 'encode', full)
+    for i in range(6): write_png(make_sprite(i, kind='slime', size=24), Path('heroes')/('val' if i<2 else 'train')/f'{i}.png')
+    rc, out, err = sh('train', 'birefnet', '--data', 'heroes', '--size', 64, '--batches', 1, '--bs', 2, '--epochs', 1, '--workers', 0, '-o', 'a')
+    assert rc==1 and len(err)==1 and 'out of memory at 2 pictures of 64 px; use a smaller --bs with --accumulate' in err[0]
+
 def test_train_goes_on_and_its_weights_matte(sh):
     "On a folder of one's own: trained, resumed, tuned from its own weights, and used"
     for i in range(12): write_png(make_sprite(i, kind=('slime', 'knight')[i%2], size=24), Path('heroes')/('val' if i<4 else 'train')/f'{i}.png')
@@ -185,6 +273,22 @@ def test_train_says_what_is_wrong(sh, args, said):
     assert rc==1 and len(err)==1 and said in err[0]
 
 # --- side by side
+
+def test_every_measure_of_a_matte_by_hand():
+    "A 3x3 square in a corner of 4x4 pixels, its inner corner .6, the pixel beyond .4; nbs/17_metrics.ipynb works out S, weighted F and E"
+    pytest.importorskip('py_sod_metrics')
+    from spritedx.matte_bench import matte_scores
+    t = np.zeros((4, 4), np.uint8); t[:3, :3] = 255
+    a = t/255; a[2, 2], a[3, 3] = .6, .4
+    s = matte_scores(a, t)
+    assert s.pop('grad')==pytest.approx(((grad(t/255)-grad(a))**2).sum()/1000) and s==pytest.approx(dict(
+        mae=.8/16, mse=2*.16/16, sad=.8/1000, iou=1, conn=2*.4/1000, s=.9256276416, wf=.9724095318, e=1.0036164566), abs=1e-9)
+
+def grad(x, s=1.4):
+    "Length of the gradient by derivatives of a Gaussian, nothing outside, one sum after the other (Rhemann et al. 2009)"
+    k = np.arange(-6, 7); g = np.exp(-k**2/(2*s*s)); g /= g.sum(); d = k/s**2*g
+    at = lambda y, x_, u, v: sum(u[i+6]*v[j+6]*x[y+i, x_+j] for i in k for j in k if 0<=y+i<len(x) and 0<=x_+j<len(x))
+    return np.array([[np.hypot(at(y, c, d, g), at(y, c, g, d)) for c in range(len(x))] for y in range(len(x))])
 
 def test_a_way_that_cannot_be_run_is_a_row_that_says_why(tmp_path, monkeypatch):
     import polars as pl
