@@ -23,7 +23,7 @@ from .matte_losses import LOSSES
 from .mattes import Mattes, items_of
 from .sprite import contact_sheet
 from .tiles import out_of_memory
-from .train import Average, BFloat16, ChannelsLast, Checkpoint, resume
+from .train import Average, BFloat16, ChannelsLast, Checkpoint, resume, settle
 from .weights import save_weights, weights_meta
 
 # %% ../nbs/36_finetune.ipynb #22192416
@@ -80,7 +80,7 @@ def matte_iou(pred, t, img=None):
 # %% ../nbs/36_finetune.ipynb #c52d7be0
 class Half(BFloat16):
     "The forward pass in bfloat16; the loss turns what it gets into float32 itself"
-    def after_pred(self): self.ctx.__exit__(None, None, None)
+    def after_pred(self): self.close()
 
 class Fresh(Callback):
     "New examples and new dropout in every epoch, the same ones after an interruption"
@@ -225,6 +225,7 @@ def finetune(
     except (MemoryError, RuntimeError) as e:
         if not out_of_memory(e): raise
         raise SpriteDXError(f'out of memory at {plan.bs} pictures of {plan.size} px; use a smaller --bs with --accumulate, or a smaller --size') from None
+    finally: settle(learn)
     if learn.finite.left_out: say(f'{learn.finite.left_out} batches were left out: their gradient was not finite')
     after = dict(zip(('mae', 'iou'), map(float, learn.recorder.values[-1][-2:]))) if done<plan.epochs else was
     return dict(best=keep.path, before=was, after=after, mae=keep.best, epochs_now=max(plan.epochs-done, 0))

@@ -249,6 +249,8 @@ def test_training_that_does_not_fit_says_what_to_turn(sh, monkeypatch):
     for i in range(6): write_png(make_sprite(i, kind='slime', size=24), Path('heroes')/('val' if i<2 else 'train')/f'{i}.png')
     rc, out, err = sh('train', 'birefnet', '--data', 'heroes', '--size', 64, '--batches', 1, '--bs', 2, '--epochs', 1, '--workers', 0, '-o', 'a')
     assert rc==1 and len(err)==1 and 'out of memory at 2 pictures of 64 px; use a smaller --bs with --accumulate' in err[0]
+    import torch
+    assert not torch.is_autocast_enabled('cpu'), 'bfloat16 stays on after the error'
 
 def test_train_goes_on_and_its_weights_matte(sh):
     "On a folder of one's own: trained, resumed, tuned from its own weights, and used"
