@@ -313,7 +313,7 @@ def _write_card(a):
     from spritedx.weights import model_card
     w = matte_weights(a.weights) if a.model=='matte' else weights_path(a.weights, a.model or 'ac')
     own = w.with_suffix('.md') # the card of weights that ship was written where the ledger is
-    with atomic_path(Path(a.card)) as t: t.write_text(own.read_text() if own.is_file() else model_card(w))
+    with atomic_path(Path(a.card)) as t: t.write_text(own.read_text() if w.parent==weights_path().parent and own.is_file() else model_card(w))
     print(f'{a.card}: the card of {w.name}')
 
 def _write_graph(a):

@@ -132,6 +132,7 @@ def test_card(tmp_path, capsys):
     assert main(['export', '--card', str(tmp_path/'a.md')])==0
     assert (tmp_path/'a.md').read_text()==weights_path().with_suffix('.md').read_text()
     w = tmp_path/'own.safetensors'; save_weights(w, ACNet(ACSpec((8, 16), (1, 1), (1,), heads=2)), licence='MIT', sources='mine MIT')
+    w.with_suffix('.md').write_text('notes of somebody')
     assert main(['export', '--card', str(tmp_path/'b.md'), '--weights', str(w)])==0
     assert '# own' in (t := (tmp_path/'b.md').read_text()) and 'license: mit' in t and 'mine MIT' in t
     capsys.readouterr()
