@@ -27,6 +27,7 @@ class ACSpec:
     time:int=0                    # width of the embedding of a time; 0 for none
     keys:int=0                    # pixels a colour is shared with; 0 for no sharing
     rounds:int=2                  # how often
+    quarters:bool=False           # is a cell's colour followed by its four quarters' (see `spritedx.grid.quarters`)?
 
     @property
     def step(self): return 2**(len(self.dims)-1) # sides must be multiples of this
@@ -87,7 +88,7 @@ class ACNet(nn.Module):
     def __init__(self, spec=ACSpec()):
         super().__init__()
         self.spec,d = spec,spec.dims
-        self.stem,self.head = conv(spec.inp, d[0]),conv(d[0], 4, zero=True)
+        self.stem,self.head = conv(spec.inp+16*spec.quarters, d[0]),conv(d[0], 4, zero=True)
         blocks = lambda n,k: nn.ModuleList(ResBlock(n, spec.time) for _ in range(k))
         self.enc = nn.ModuleList(blocks(n, k) for n,k in zip(d, spec.enc))
         self.dec = nn.ModuleList(blocks(n, k) for n,k in zip(d, spec.dec))
@@ -97,12 +98,18 @@ class ACNet(nn.Module):
         self.time = Time(spec.time) if spec.time else None
         self.share = nn.ModuleList(Sharing(d[0], spec.keys) for _ in range(spec.rounds if spec.keys else 0))
 
+    def looked_at(self, x):
+        "How quarters differ from their cell instead of what they are; nothing where no quarters are given"
+        if not self.spec.quarters: return x
+        one = x[:, :4]; q = x[:, 4:]-one.repeat(1, 4, 1, 1) if x.shape[1]>4 else torch.zeros_like(one).repeat(1, 4, 1, 1)
+        return torch.cat([one, 2*q], 1)
+
     def features(self,
-        x:Tensor,      # (B, inp, H, W); sides multiples of `spec.step`
+        x:Tensor,      # (B, inp, H, W), or with quarters (B, 20, H, W); sides multiples of `spec.step`
         t:Tensor=None, # (B,) time in [0, 1], for networks that have one
     )->Tensor:         # (B, dims[0], H, W)
         "What the U-Net sees in each pixel"
-        h,skips,e = self.stem(x),[],self.time(t) if self.time else None
+        h,skips,e = self.stem(self.looked_at(x)),[],self.time(t) if self.time else None
         for i,blocks in enumerate(self.enc):
             for b in blocks: h = b(h, e)
             if i<len(self.down): skips.append(h); h = self.down[i](h)
@@ -117,7 +124,7 @@ class ACNet(nn.Module):
         return self.head(self.features(x, t))
 
     def forward(self,
-        x:Tensor,      # (B, 4, H, W) in [0, 1], straight alpha; sides multiples of `spec.step`
+        x:Tensor,      # (B, 4, H, W) in [0, 1], straight alpha, or with quarters (B, 20, H, W); sides multiples of `spec.step`
         t:Tensor=None,
     )->Tensor:         # (B, 4, H, W): colours (not clipped) and the logit of alpha
         h = self.features(x, t); o = self.head(h)

@@ -66,13 +66,13 @@ def recolour(
     return np.dstack([np.where(x[..., 3:]>0, rgb, 0), x[..., 3]]).astype(np.uint8)
 
 # %% ../nbs/31_batches.ipynb #ce857576
-def render(p:Pack, probs:np.ndarray, side:int, damage:Damage, seed:int, i:int)->np.ndarray: # (side, side, 8) uint8
+def render(p:Pack, probs:np.ndarray, side:int, damage:Damage, seed:int, i:int)->np.ndarray: # (side, side, 8) uint8, or 24
     "Row `i` of a pool"
     g = rng('pool', seed, i)
     k = int(g.choice(len(p), p=probs))
     clean = window(recolour(p[k], g), side, g)
     bad,truth = training_pair(clean, p.ids[k], seed, i, damage=damage)
-    return np.stack([x.view(np.uint32)[..., 0] for x in (bad, dilate_colours(truth))], -1).view(np.uint8)
+    return np.concatenate([bad[..., :4], dilate_colours(truth), bad[..., 4:]], -1)
 
 _job = {}
 def _start(path, split, damage, shares):
@@ -92,14 +92,14 @@ def render_pool(
     shares:dict=SHARES,
     workers:int=2,
     chunk:int=64,       # pairs a task
-)->np.ndarray: # (n, side, side, 8) uint8, a memory map
+)->np.ndarray: # (n, side, side, 8) uint8, a memory map; with quarters 24 channels
     "Render `n` pairs"
     path,meta = Path(path),Path(f'{path}.json')
     want = dict(n=n, side=side, split=split, seed=seed, data=Pack(packed).digest(), damage=asdict(damage), shares=shares)
     state = json.loads(meta.read_text()) if meta.exists() else {}
     done = set(state.get('done', [])) if json.loads(json.dumps(want))=={k: v for k,v in state.items() if k!='done'} and path.exists() else set()
     path.parent.mkdir(parents=True, exist_ok=True)
-    out = np.lib.format.open_memmap(path, 'r+' if done else 'w+', np.uint8, (n, side, side, 8))
+    out = np.lib.format.open_memmap(path, 'r+' if done else 'w+', np.uint8, (n, side, side, 24 if damage.cells else 8))
     todo = [c for c in range(0, n, chunk) if c not in done]
     def note():
         out.flush()
@@ -123,15 +123,17 @@ def _ahead(it, k):
 
 # %% ../nbs/31_batches.ipynb #8158cce3
 class Batches:
-    "Random batches from pools, as (corrupted, truth, corrupted) in [0, 1]; the third is for the loss"
+    "Random batches from pools, as (corrupted, truth, corrupted) in [0, 1]; the third is for the loss and without quarters"
     def __init__(self,
-        pools:list,    # of (n, side, side, 8) uint8
+        pools:list,    # of (n, side, side, 8 or 24) uint8
         bs:int=64,     # pairs of 64x64 a batch; other sizes keep the number of pixels
         n:int=None,    # batches an epoch (default: as many as go over all pools once)
         seed:int=0,
         augment:bool=True,
         share:tuple=(0, 1), # which part of every batch, of how many
+        quarters:bool=False,# give them, where a pool has them
     ):
+        self.quarters = quarters
         self.pools,self.augment,self.g,self.share = pools,augment,rng('batches', seed),share
         self.bs = [max(1, round(bs*(64/p.shape[1])**2)) for p in pools]
         each = np.array([math.ceil(len(p)/b) for p,b in zip(pools, self.bs)])
@@ -145,18 +147,19 @@ class Batches:
         j = i-(self.ends[k-1] if k else 0)
         rows = np.sort(self.g.integers(0, len(p), b)) if self.augment else np.arange(j*b, min((j+1)*b, len(p)))
         if len(rows)>=self.share[1]: rows = rows[self.share[0]::self.share[1]] # a batch too small to be shared is everybody's
-        x = torch.from_numpy(np.array(p[rows])).permute(0, 3, 1, 2)
+        x = torch.from_numpy(np.array(p[rows][..., :None if self.quarters else 8])).permute(0, 3, 1, 2)
         if self.augment: x = self.turn(x)
         x = x.float()/255
-        return x[:, :4],x[:, 4:],x[:, :4]
+        return torch.cat([x[:, :4], x[:, 8:]], 1),x[:, 4:8],x[:, :4]
 
     def turn(self, x):
         "Flip, turn and swap channels of a whole batch"
-        if self.g.random()<.5: x = x.flip(3)
-        if self.g.random()<.25: x = x.flip(2)
-        if self.g.random()<.25: x = x.transpose(2, 3)
-        c = self.g.permutation(3)
-        return x[:, np.concatenate([c, [3], 4+c, [7]]).tolist()]
+        q = np.arange(4).reshape(2, 2) # where each quarter comes from
+        if self.g.random()<.5: x,q = x.flip(3),q[:, ::-1]
+        if self.g.random()<.25: x,q = x.flip(2),q[::-1]
+        if self.g.random()<.25: x,q = x.transpose(2, 3),q.T
+        c = np.r_[self.g.permutation(3), 3]
+        return x[:, (4*np.r_[0, 1, 2+q.ravel()][:, None]+c).ravel()[:x.shape[1]].tolist()]
 
 # %% ../nbs/31_batches.ipynb #2e5788d1
 def loaders(
@@ -167,10 +170,11 @@ def loaders(
     seed:int=0,
     device=None,
     share:tuple=(0, 1), # see `Batches`
+    quarters:bool=False,
 )->DataLoaders:
     "fastai loaders over pools"
     if not pools or not valid: raise SpriteDXError('training needs a training pool and a validation pool; render them with spritedx.batches.render_pool')
     mk = lambda b: DataLoader(b, bs=None, num_workers=0, device=device)
-    dls = DataLoaders(mk(Batches(pools, bs, n, seed, share=share)), mk(Batches(valid, bs, augment=False, share=share)), device=device)
+    dls = DataLoaders(mk(Batches(pools, bs, n, seed, share=share, quarters=quarters)), mk(Batches(valid, bs, augment=False, share=share, quarters=quarters)), device=device)
     dls.n_inp = 1 # the loss gets the truth and the corrupted frame
     return dls

@@ -7,8 +7,8 @@ Docs: https://spritedx.github.io/spritedx/corrupt.html.md"""
 # %% auto #0
 __all__ = ['OPS', 'RESTLESS', 'PHOTOS', 'KEYS', 'MANY', 'WIDE', 'TYPICAL', 'CONDITIONS', 'Scene', 'operation', 'start', 'run',
            'enlarge', 'noise', 'relevel', 'backdrop', 'paste', 'rough_matte', 'keyed', 'blur', 'sharpen', 'tone',
-           'jpeg', 'webp', 'video', 'h264', 'near_colours', 'paint', 'posterise', 'to_grid', 'Damage', 'generated',
-           'filmed', 'cut_out', 'native', 'clean_in', 'mixture', 'training_pair', 'corrupt']
+           'jpeg', 'webp', 'video', 'h264', 'near_colours', 'paint', 'posterise', 'to_grid', 'to_cells', 'Damage',
+           'generated', 'filmed', 'cut_out', 'native', 'clean_in', 'mixture', 'on_road', 'training_pair', 'corrupt']
 
 # %% ../nbs/16_corrupt.ipynb #78096d51
 import functools, inspect, io
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, rng, with_alpha, zero_hidden
+from .grid import Grid, quarters, sample
 from .key import despill, estimate_key, key_matte
 
 # %% ../nbs/16_corrupt.ipynb #4b9665fa
@@ -26,6 +27,7 @@ class Scene:
     alpha:np.ndarray   # (H, W) uint8, or None for an opaque picture
     truth:np.ndarray   # (h, w, 4) uint8, the clean sprite on its native grid
     cuts:tuple=None    # cell borders in picture px: (w+1,) along x, (h+1,) along y; None while native
+    quarters:np.ndarray=None # (h, w, 16) uint8, what cells lost in sampling, see `spritedx.grid.quarters`
 
     @property
     def img(self): # (H, W, 4) uint8
@@ -561,6 +563,25 @@ def _probes(cuts, off, width, n):
     t = mid[:, None]+span[:, None]*(off+width/2*np.array([-1, 0, 1]))
     return np.clip(t.astype(int), 0, n-1)
 
+
+def _as_found(c, g, phase):
+    "Cuts as a search finds them: evenly spaced now and then, shifted, and drifting slowly off"
+    n,w = len(c),np.diff(c).mean()
+    if g.random()<.3: c = np.polyval(np.polyfit(np.arange(n), c, 1), np.arange(n))
+    drift = g.uniform(0, phase)*np.interp(np.arange(n), np.linspace(0, n-1, 5), g.standard_normal(5)) if g.random()<.5 else 0
+    return c+w*(g.normal(0, phase)+drift)
+
+@operation
+def to_cells(s, g,
+    phase:float=0., # error of the grid, standard deviation in cells
+):
+    "Sample as [the pipeline](40_pipeline.ipynb) does: the colour of each cell's core, and its quarters"
+    if s.cuts is None: return s
+    at = Grid.from_cuts(*[_as_found(c, g, phase) for c in s.cuts]); x = s.img
+    if s.alpha is not None: x = with_alpha(s.rgb, s.alpha) # what a matte left of the background has a colour
+    c = sample(x, at)
+    return replace(s, rgb=np.ascontiguousarray(c[..., :3]), alpha=None if s.alpha is None else c[..., 3], cuts=None, quarters=quarters(x, at, c))
+
 # %% ../nbs/16_corrupt.ipynb #e34f9d55
 @dataclass(frozen=True)
 class Damage:
@@ -587,6 +608,7 @@ class Damage:
     budget:int=420               # longest side of a training picture before it is sampled, px
     scenes:tuple=()              # always on one of these backgrounds
     without:tuple=()             # operations left out
+    cells:bool=False             # as the road samples them, see `on_road`
 
     def at(self,
         k:float, # severity
@@ -693,14 +715,28 @@ def mixture(g, d=Damage(), side=128):
         r = [*(filmed if k<.62 else generated)(g, d, kinds), *end]
     return [o for o in r if o[0] not in d.without]
 
+def on_road(g, d=Damage(), side=128):
+    "A training recipe as `mixture`, of what the pipeline shows the network: cells of a grid that was found, on a key colour or a scene as they are, or with somebody's matte"
+    lo,hi = d.pitch
+    d = replace(d.draw(g), pitch=(lo, min(hi, max(d.budget/side, lo+.5))))
+    kinds = d.scenes or _plain+(_rich if g.random()<.3 else ())
+    own,k = g.random()<.2 and not d.scenes,g.random()
+    if k<.05: r = clean_in(g, d, own)
+    elif k<.17: r = native(g, d, own, kinds)
+    else:
+        r = cut_out(g, d) if own else (filmed if g.random()<.42 else generated)(g, d, kinds)
+        r = [*r, ('to_grid', dict(how=_pick(g, 'area', 'bilinear', 'bicubic', 'lanczos'))) if k<.32 else ('to_cells', dict(phase=g.uniform(0, d.phase)))]
+    return [o for o in r if o[0] not in d.without]
+
 def training_pair(
     sprite:np.ndarray, # (h, w, 4) uint8
     *keys,             # seed
     damage:Damage=Damage(),
-)->tuple: # (h, w, 4) uint8 corrupted, (h, w, 4) uint8 truth
+)->tuple: # (h, w, 4) uint8 corrupted, or with its quarters (h, w, 20); (h, w, 4) uint8 truth
     "One pair on the native grid"
-    s = run(sprite, mixture(rng(*keys, 'recipe'), damage, max(sprite.shape[:2])), *keys)
-    return s.img,s.truth
+    s = run(sprite, (on_road if damage.cells else mixture)(rng(*keys, 'recipe'), damage, max(sprite.shape[:2])), *keys)
+    if not damage.cells: return s.img,s.truth
+    return np.concatenate([s.img, np.tile(s.img, 4) if s.quarters is None else s.quarters], -1),s.truth
 
 # %% ../nbs/16_corrupt.ipynb #0e4e28c5
 TYPICAL = Damage(pitch=(4., 10.), severity=(.1, .4), skew=1., photos='valid')

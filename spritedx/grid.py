@@ -9,7 +9,7 @@ __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'hal
            'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'middle', 'central', 'outskirts',
            'is_codec', 'related', 'choose', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
            'refine', 'fine_details', 'is_native', 'exact_scale', 'coarser', 'content_box', 'find_grid', 'halved_grid',
-           'core_samples', 'middles', 'agree', 'sample', 'cell_spread', 'fit_cuts', 'fit_grid']
+           'core_samples', 'middles', 'agree', 'sample', 'cell_spread', 'quarters', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -503,6 +503,28 @@ def cell_spread(
     "How unsure each cell's colour is: root mean square distance of its core from the estimate"
     s = core_samples(rgba, grid)
     return np.sqrt(((s-agree(s)[:, :, None])**2).sum(-1).mean(-1))
+
+# %% ../nbs/12_grid.ipynb #6cf7bf9d
+def quarters(
+    rgba:np.ndarray, # (H, W, 4) uint8
+    grid:Grid,       # as found
+    cells:np.ndarray,# (h, w, 4) uint8, from `sample`
+    most=3,          # samples an axis of a quarter at most
+)->np.ndarray: # (h, w, 16) uint8, straight alpha: the top left quarter's mean, top right, bottom left, bottom right; the cell's colour where a quarter has none
+    "Four colours for each cell"
+    def at(c, side):
+        n = int(np.clip(round(np.diff(c).mean()/2), 1, most)); t = (np.arange(2*n)+.5)/n/2
+        return np.clip((c[:-1, None]+np.diff(c)[:, None]*t).astype(int), 0, side-1).T.reshape(2, n, -1)
+    y, x = at(grid.cuts_y, rgba.shape[0]), at(grid.cuts_x, rgba.shape[1])
+    v = np.ascontiguousarray(as_rgba(rgba)).view(np.uint32)[..., 0]
+    out = []
+    for i in y:
+        rows = [v.take(a, 0) for a in i]
+        for j in x:
+            s = np.stack([r.take(b, 1) for r in rows for b in j]).view(np.uint8).reshape(-1, *cells.shape[:2], 4).astype(np.float32)
+            a = s[..., 3:].sum(0); c = (s[..., :3]*s[..., 3:]).sum(0)/np.maximum(a, 1)
+            out += [np.where(a>2*len(s), c, cells[..., :3]), a/len(s)]
+    return (np.concatenate(out, -1)+.5).astype(np.uint8)
 
 # %% ../nbs/12_grid.ipynb #faea1aff
 def fit_cuts(

@@ -22,7 +22,7 @@ class Shown(nn.Module):
         super().__init__()
         self.net = net
     def forward(self,
-        x:Tensor, # (B, 4, H, W) in [0, 1]
+        x:Tensor, # (B, 4, H, W) in [0, 1], or with quarters (B, 20, H, W)
     )->Tensor:    # (B, 4, H, W)
         o = self.net(x).float()
         return torch.cat([o[:, :3].clamp(0, 1), o[:, 3:].sigmoid()], 1)
@@ -65,7 +65,7 @@ def shown(
     kind = kind_of(net)
     if kind=='matte': return Cut(net).eval(),dict(x=torch.rand(1, 3, size, size)),None
     n,free = net.spec.step,{2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    x = torch.rand(1, 4, 6*n, 8*n)
+    x = torch.rand(1, 20 if net.spec.quarters else 4, 6*n, 8*n)
     if kind=='ac': return Shown(net).eval(),dict(x=x),(free,)
     return Followed(net, steps or net.flow.steps).eval(),dict(x=x, noise=torch.randn(x.shape)),(free, free)
 
@@ -149,7 +149,7 @@ def apart(
     m,given,free = shown(net, steps, size); worst = 0.
     g = torch.Generator().manual_seed(0)
     for h,w in sides if free else [(1, 1)]:
-        shape = (1, 4, h*net.spec.step, w*net.spec.step) if free else given['x'].shape
+        shape = (1, given['x'].shape[1], h*net.spec.step, w*net.spec.step) if free else given['x'].shape
         x = {k: (torch.rand if k=='x' else torch.randn)(shape, generator=g) for k in given}
         with torch.inference_mode(): want = m(*x.values()).numpy()
         worst = max(worst, float(abs(run({k: v.numpy() for k,v in x.items()})-want).max())*255)

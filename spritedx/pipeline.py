@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['SMALL', 'STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'unevenness',
-           'seems_enlarged', 'grid_of', 'to_native', 'shrink', 'bare_native', 'grid_by_hand', 'regrid',
+           'seems_enlarged', 'grid_of', 'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid',
            'grid_for_height', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'rested',
            'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream',
            'provenance', 'deciding', 'clean_frames', 'clean']
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, with_alpha, zero_hidden
-from .grid import Grid, cell_spread, find_grid, fit_grid, sample
+from .grid import Grid, cell_spread, find_grid, fit_grid, quarters, sample
 from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, unkept, unspill
 from .matte import MatteOptions, cutter
 from .near import nearest
@@ -242,6 +242,16 @@ def bare_native(x, g:Grid, opt:Options, r:Report):
     if g.kind=='grid': return sample(x, g, faded=False)
     return np.dstack([to_native(as_opaque(x), g, opt, r)[..., :3], to_native(x, g, opt, r)[..., 3]])
 
+def with_quarters(
+    x:np.ndarray, # (H, W, 4) uint8
+    s:np.ndarray, # (h, w, 4) uint8, its cells
+    g:Grid,
+    bare:bool,    # do colours stand beside the alpha?
+)->np.ndarray:    # (h, w, 20) uint8, or as it was where there is no grid
+    "What the network is shown: each cell's colour, and its quarters"
+    if g.kind!='grid' or g.size!=s.shape[1::-1]: return s
+    return np.concatenate([s, quarters(as_opaque(x), g, as_opaque(s)) if bare else quarters(x, g, s)], -1)
+
 # %% ../nbs/40_pipeline.ipynb #bea1c756
 def grid_by_hand(
     seen:list, # (H, W, 4) uint8 frames
@@ -351,7 +361,7 @@ def box_of(
 def air_for(matte): return 8 if matte=='key' else 4 # on a key colour the network sees some of the background
 
 def cleaned(
-    frames:list, # (h, w, 4) uint8, native size; on a key colour opaque colours beside the key's alpha
+    frames:list, # (h, w, 4) uint8, native size, or `with_quarters`; on a key colour opaque colours beside the key's alpha
     matte:str,
     opt:Options,
     r:Report,
@@ -363,14 +373,14 @@ def cleaned(
     b = box or box_of(frames, air_for(matte))
     if max(b[0].stop-b[0].start, b[1].stop-b[1].start)>settings().size:
         r.warn(f'larger than {settings().size} native pixels: cleaned in tiles, outside the range the network was trained on')
-    out,keyed = [np.zeros_like(f) for f in frames],matte=='key'
-    shown = [as_opaque(f[b]) if keyed else f[b] for f in frames]
+    out,keyed = [np.zeros_like(f[..., :4]) for f in frames],matte=='key'
+    shown = [np.concatenate([as_opaque(f[b]), f[b][..., 4:]], -1) if keyed else f[b] for f in frames]
     for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views)): o[b] = to_uint8(c)
     r.network = True
     return out
 
 def restored(
-    small,                # sequence of (h, w, 4) uint8, native size
+    small,                # sequence of (h, w, 4) uint8, native size, or `with_quarters`
     opt:Options,
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
@@ -382,7 +392,7 @@ def restored(
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, seen, opt, r, box)
             if not k: _reconsider(part[0], done[0], r)
-            yield from (_matted(f, d, r) for f,d in zip(part, done))
+            yield from (_matted(f[..., :4], d, r) for f,d in zip(part, done))
     return keep(parts())
 
 def _reconsider(given, done, r):
@@ -454,7 +464,7 @@ def rested(
             x = np.stack([frames[i] for i in range(a, min(a+block, len(frames)))]); z = x if last is None else np.concatenate([last[None], x])
             c = _packed24(z).reshape(len(z), -1); m = np.flatnonzero((c!=c[0]).any(0))
             if len(m):
-                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))]).reshape(len(z), -1, 4)[:, m, :3]); c = c[:, m]
+                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))])[..., :4].reshape(len(z), -1, 4)[:, m, :3]); c = c[:, m]
                 begin = _runs(s, toed(z.reshape(len(z), -1, 4)[:, m, :3]), z[..., 3].reshape(len(z), -1)[:, m]>0, still, part); run = begin.cumsum(0)*len(m)+np.arange(len(m))
                 new = _commonest(c, run) if last is None else np.where(begin.cumsum(0)==0, c[0], _commonest(c, run))
                 y = np.stack([new>>16, new>>8&255, new&255], -1).astype(np.uint8); f = z.reshape(len(z), -1, 4); f[:, m, :3] = np.where(f[:, m, 3:]>0, y, 0)
@@ -620,7 +630,7 @@ def clean_stream(
         return m,lattice(m, g) if hold else None
     def native(o):
         s = (bare_native if bare else to_native)(*o, opt, r)
-        return zero_hidden(s) if as_is else s
+        return zero_hidden(s) if as_is else with_quarters(*o[:1], s, o[1], bare) if net else s
     placed = ((m, moved(g, hold(at)) if hold else g) for m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
     small = keep(_each(native, placed)); clock('sample')
     given = small

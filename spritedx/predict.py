@@ -51,7 +51,7 @@ def network(name:str=None, model:str='ac', steps:int=None)->tuple: # the network
 @torch.inference_mode()
 def forward(
     net,
-    x:np.ndarray,   # (B, H, W, 4) float32, sides multiples of the network's step
+    x:np.ndarray,   # (B, H, W, 4 or 20) float32, sides multiples of the network's step
     batch:int=16,
     **ask,          # steps and seed, of a flow
 )->np.ndarray:      # (B, H, W, 4) float32: colours and alpha in [0, 1]
@@ -61,7 +61,7 @@ def forward(
     return torch.cat([out[:, :3].clamp(0, 1), out[:, 3:].sigmoid()], 1).permute(0, 2, 3, 1).numpy()
 
 def restore(
-    frames:list,       # (h, w, 4) uint8 or float, native size, all of one size
+    frames:list,       # (h, w, 4) uint8 or float, native size, all of one size; or with `spritedx.grid.quarters` (h, w, 20)
     weights:str=None,  # name or path
     batch:int=16,
     model:str='ac',    # which of the shipped ones, where no weights are named
@@ -72,6 +72,7 @@ def restore(
     "Frames through the anti-corruption network"
     net,side = network(weights, model, steps)[0],settings().size
     flow = isinstance(net, FlowNet)
+    if not net.spec.quarters: frames = [f[..., :4] for f in frames]
     ask = dict(steps=steps, seed=settings().seed if seed is None else seed) if flow else {}
     return tiled(mirrored(lambda x: forward(net, x, batch, **ask), 1 if flow else views), frames, side)
 

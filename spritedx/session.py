@@ -132,7 +132,7 @@ def session(name:str=None)->tuple: # onnxruntime's session, the header's entries
 
 # %% ../nbs/03_session.ipynb #81e90200
 def restore(
-    frames:list,       # (h, w, 4) uint8 or float, native size, all of one size
+    frames:list,       # (h, w, 4) uint8 or float, native size, all of one size; or with `spritedx.grid.quarters` (h, w, 20)
     weights:str=None,  # graph, a name in the package or a path (default: the one that ships)
     batch:int=1,       # not used: a graph takes one frame
     model:str='ac',    # not used: a graph is what it is
@@ -144,6 +144,8 @@ def restore(
     s,meta = session(weights); kind = meta.get('kind')
     if kind not in ('ac', 'flow'): raise SpriteDXError(f'{weights} is no graph that restores frames, but {kind or "one of another program"}; write one with spritedx export')
     if steps and str(steps)!=meta.get('steps'): raise SpriteDXError(f'{weights} takes {meta.get("steps", "no")} steps; write one that takes {steps} with spritedx export --steps {steps}')
+    n = 20 if json.loads(meta.get('spec', '{}')).get('quarters') else 4
+    frames = [f[..., :n] if f.shape[-1]>=n else np.tile(as_rgba(f), n//4) for f in frames]
     def one(x):
         ask = dict(noise=rng('flow', settings().seed if seed is None else seed).standard_normal(x.shape, np.float32)) if kind=='flow' else {}
         return s.run(None, dict(x=x, **ask))[0]

@@ -14,9 +14,9 @@ from .core import as_rgba, to_float
 
 # %% ../nbs/02_tiles.ipynb #5fff5c39
 def pad_to(
-    x:np.ndarray, # (h, w, 4) float32
+    x:np.ndarray, # (h, w, 4 or 20) float32
     h:int, w:int, # size of the canvas, at least the frame's
-)->tuple:         # (h, w, 4) float32, and the slices of the frame in it
+)->tuple:         # (h, w, 4 or 20) float32, and the slices of the frame in it
     "A frame in the middle of a canvas"
     dy,dx = h-x.shape[0],w-x.shape[1]
     t,l = dy//2,dx//2
@@ -44,12 +44,12 @@ def hat(n):
 
 # %% ../nbs/02_tiles.ipynb #0684a06d
 def tiled(
-    forward,     # (n, H, W, 4) float32 to the same: colours and alpha in [0, 1]
-    frames:list, # (h, w, 4) uint8 or float, all of one size
+    forward,     # (n, H, W, 4 or 20) float32 to (n, H, W, 4): colours and alpha in [0, 1]
+    frames:list, # (h, w, 4) uint8 or float, all of one size, or with `spritedx.grid.quarters` (h, w, 20)
     side:int,    # largest tile, px
 )->list:         # (h, w, 4) float32
     "Frames through a network"
-    xs = [to_float(as_rgba(f)) for f in frames]
+    xs = [to_float(f if f.shape[-1]>4 else as_rgba(f)) for f in frames]
     h,w = xs[0].shape[:2]
     H,W = canvas(h, side),canvas(w, side)
     cs = [pad_to(x, H, W) for x in xs]
@@ -72,10 +72,13 @@ def out_of_memory(e:BaseException)->bool:
 
 # %% ../nbs/02_tiles.ipynb #e677f0af
 def mirrored(
-    forward,   # (n, H, W, 4) float32 to the same
+    forward,   # (n, H, W, 4 or 20) float32 to (n, H, W, 4)
     views:int, # 1: the frame as it is; 2: its mirror image too; 4: both upside down too
 ):             # as `forward`
     "The mean of what a network says of a frame and of its mirror images"
-    turns = [lambda x, v=v: x[:, ::-1 if v&2 else 1, ::-1 if v&1 else 1] for v in range(views)] # each undoes itself
-    def mean(x): return sum(t(forward(np.ascontiguousarray(t(x)))) for t in turns)/np.float32(views)
+    def turn(x, v): # undoes itself
+        x = x[:, ::-1 if v&2 else 1, ::-1 if v&1 else 1]
+        q = x[..., 4:].reshape(*x.shape[:3], 2, 2, -1)[:, :, :, ::-1 if v&2 else 1, ::-1 if v&1 else 1]
+        return np.concatenate([x[..., :4], q.reshape(*x.shape[:3], -1)], -1)
+    def mean(x): return sum(turn(forward(turn(x, v) if v else x), v) for v in range(views))/np.float32(views)
     return mean

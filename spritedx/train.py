@@ -209,7 +209,7 @@ def learner(
     if plan.epochs>most: raise SpriteDXError(f'{plan.epochs} epochs are more than the guardrail of {most}; see settings.ini')
     device = _device(device); share = meet(device)
     set_seed(plan.seed)
-    dls = loaders(pools, valid, plan.bs, plan.batches, plan.seed, device, share)
+    dls = loaders(pools, valid, plan.bs, plan.batches, plan.seed, device, share, plan.spec.quarters)
     avg,out = Average(plan.decay),Path(out)
     flowing = [Flowing(plan.flow, plan.loss, teacher)] if plan.flow else []
     out.mkdir(parents=True, exist_ok=True)
@@ -222,8 +222,10 @@ def graft(
     model:nn.Module,
     start:Path,  # weights of a network all of whose layers `model` has
 )->list:         # names of what `model` has beside them; it keeps its own beginning
-    "Put weights into a network that may be larger"
-    new,more = model.load_state_dict(load_weights(start).state_dict(), strict=False)
+    "Put weights into a network that may be larger, or be shown quarters too: these count for nothing at first"
+    sd,own = load_weights(start).state_dict(),model.state_dict().get('stem.weight'); w = sd.get('stem.weight')
+    if own is not None and w is not None and own.shape[1]>w.shape[1]: sd['stem.weight'] = torch.cat([w, torch.zeros_like(own[:, w.shape[1]:])], 1)
+    new,more = model.load_state_dict(sd, strict=False)
     if more: raise SpriteDXError(f'{start} holds layers the plan\'s network lacks: {", ".join(more[:3])}; use a plan with its spec')
     return new
 
