@@ -71,7 +71,7 @@ RECIPES = dict(
     quarters=Recipe((Pool('n64', 'packs', 18000, 64, 61, damage=_road), Pool('o64', 'procedural', 3000, 64, 63, damage=_road), Pool('n128', 'packs', 2500, 128, 62, damage=replace(_road, budget=560)),
         Pool('t64', 'packs', 12000, 64, 65, damage=_set), Pool('u64', 'procedural', 2500, 64, 67, damage=_set), Pool('t128', 'packs', 2500, 128, 66, damage=replace(_set, budget=560))),
         (Pool('x64', 'packs', 1024, 64, 910, 'valid', _road), Pool('x128', 'packs', 256, 128, 911, 'valid', replace(_road, budget=560))),
-        Plan(ACSpec(keys=96, quarters=True), ACLoss(close=.4, alpha=.35), epochs=24, batches=320, bs=16, lr=6e-4, seed=48), start='wider'),
+        Plan(ACSpec(keys=96, quarters=True), ACLoss(close=.4, alpha=.35), epochs=8, batches=640, bs=16, lr=6e-4, seed=48), start='wider'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
