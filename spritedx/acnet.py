@@ -1,4 +1,4 @@
-"""128x128, four channels in, RGBA out: a U-Net that begins as the identity on colour.
+"""128x128, RGBA in, with the quarters of its cells or without, and RGBA out: a U-Net that begins as the identity on colour.
 
 Docs: https://spritedx.github.io/spritedx/acnet.html.md"""
 

@@ -415,10 +415,11 @@ def _matted(given, done, r):
     return refine_matte(np.dstack([done[..., :3], join_mattes(given[..., 3], done[..., 3])]), given) # white, black or grey: both may err
 
 def _full_picture(frames):
-    "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or could it hardly decide?"
+    "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or a band from left to right, or could it hardly decide?"
     a = frames[0][..., 3]; v = a>127; sides = _sides(v)
     unsure = ((a>25)&(a<230)).sum()/max(v.sum(), 1)
-    return (sides>.5).sum()>2 or v.mean()<.01 or unsure>2 or unsure>1.2 and sides.max()>.04 and v.mean()<.3
+    band = not sides[:2].any() and sides[2:].min()>.05 # a horizon
+    return (sides>.5).sum()>2 or v.mean()<.01 or unsure>2 or unsure>1.2 and sides.max()>.04 and v.mean()<.3 or unsure>.6 and band
 
 # %% ../nbs/40_pipeline.ipynb #7157ee29
 def _each(f, xs):

@@ -12,7 +12,7 @@ import functools, hashlib, json, os
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
-from .core import SpriteDXError, rng, settings
+from .core import SpriteDXError, as_rgba, rng, settings
 from .tiles import mirrored, tiled
 
 # %% ../nbs/03_session.ipynb #bd3acaf8
@@ -144,7 +144,7 @@ def restore(
     s,meta = session(weights); kind = meta.get('kind')
     if kind not in ('ac', 'flow'): raise SpriteDXError(f'{weights} is no graph that restores frames, but {kind or "one of another program"}; write one with spritedx export')
     if steps and str(steps)!=meta.get('steps'): raise SpriteDXError(f'{weights} takes {meta.get("steps", "no")} steps; write one that takes {steps} with spritedx export --steps {steps}')
-    n = 20 if json.loads(meta.get('spec', '{}')).get('quarters') else 4
+    n = s.get_inputs()[0].shape[1] # 20 with quarters
     frames = [f[..., :n] if f.shape[-1]>=n else np.tile(as_rgba(f), n//4) for f in frames]
     def one(x):
         ask = dict(noise=rng('flow', settings().seed if seed is None else seed).standard_normal(x.shape, np.float32)) if kind=='flow' else {}
