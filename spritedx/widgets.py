@@ -297,6 +297,7 @@ KNOBS = dict( # what can be turned: lowest, highest, step, or choices
     paint=dict(amount=(0, .2, .002), blotch=(1, 12, 1)), blur=dict(radius=(0, 6, .05)), sharpen=dict(radius=(.5, 6, .1), amount=(0, 3, .05)),
     relevel=dict(sigma=(0, .06, .001)), noise=dict(sigma=(0, .12, .001), blotch=(1, 8, 1)), tone=dict(gamma=(.5, 2, .01), exposure=(.5, 1.5, .01), cast=(0, .1, .002), drift=(0, .3, .005)),
     posterise=dict(colours=(2, 128, 1), dither=_yes), jpeg=dict(quality=(5, 95, 1), chroma=dict(choices=[0, 1, 2])), webp=dict(quality=(0, 100, 1)), video=dict(crf=(12, 45, 1), frames=(1, 4, 1), wobble=(0, 4, .1)),
+    to_cells=dict(phase=(0, .4, .01)),
     to_grid=dict(how=dict(choices=['core', 'area', 'bilinear', 'bicubic', 'lanczos', 'nearest']), phase=(0, .4, .01), width=(.1, 1, .05)))
 
 def _defaults(op):
