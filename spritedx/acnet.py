@@ -31,6 +31,7 @@ class ACSpec:
 
     @property
     def step(self): return 2**(len(self.dims)-1) # sides must be multiples of this
+    def build(self): return ACNet(self)
 
 # %% ../nbs/22_acnet.ipynb #8e854351
 def spread(
@@ -134,4 +135,8 @@ class ACNet(nn.Module):
 
 # %% ../nbs/22_acnet.ipynb #46abb0bc
 def spec_json(spec:ACSpec)->str: return json.dumps(asdict(spec))
-def spec_from_json(s:str)->ACSpec: return ACSpec(**{k: tuple(v) if isinstance(v, list) else v for k,v in json.loads(s).items()})
+def spec_from_json(s:str)->ACSpec:
+    kw = {k: tuple(v) if isinstance(v, list) else v for k,v in json.loads(s).items()}
+    if kw.keys()<=ACSpec.__dataclass_fields__.keys(): return ACSpec(**kw)
+    from spritedx.strategies import StrategySpec
+    return StrategySpec(**kw)

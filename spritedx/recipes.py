@@ -17,7 +17,7 @@ from .acnet import ACSpec
 from .batches import SHARES, render_pool
 from .catalogue import Pack, pack, read_catalogue, scan_packs
 from .core import SpriteDXError, data_dir
-from .corrupt import MANY, WIDE, Damage
+from .corrupt import MANY, SCENIC, WIDE, Damage
 from .flow import Flow
 from .ledger import file_hash
 from .sources import procedural
@@ -55,6 +55,11 @@ _scenes = replace(_mild, scenes=MANY)
 _wide = replace(_mild, scenes=WIDE)
 _road = Damage(pitch=(2.5, 8.), budget=480, severity=(0., .7), skew=1.3, cells=True) # as the pipeline samples, from larger pictures
 _set = replace(_road, scenes=WIDE)
+_resampled = replace(_road, resampled=.45)
+_scenic = replace(_road, scenes=SCENIC, resampled=.1)
+_cells = (Pool('n64', 'packs', 18000, 64, 61, damage=_road), Pool('o64', 'procedural', 3000, 64, 63, damage=_road), Pool('n128', 'packs', 2500, 128, 62, damage=replace(_road, budget=560)),
+    Pool('t64', 'packs', 12000, 64, 65, damage=_set), Pool('u64', 'procedural', 2500, 64, 67, damage=_set), Pool('t128', 'packs', 2500, 128, 66, damage=replace(_set, budget=560)))
+_found = (Pool('x64', 'packs', 1024, 64, 910, 'valid', _road), Pool('x128', 'packs', 256, 128, 911, 'valid', replace(_road, budget=560)))
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
@@ -68,10 +73,10 @@ RECIPES = dict(
     wider=Recipe((Pool('f64', 'packs', 24000, 64, 51, damage=_mild), Pool('g64', 'procedural', 4000, 64, 53, damage=_mild), Pool('f128', 'packs', 3000, 128, 52, damage=replace(_mild, budget=420)),
         Pool('w64', 'packs', 14000, 64, 55, damage=_wide), Pool('y64', 'procedural', 3000, 64, 57, damage=_wide), Pool('w128', 'packs', 4000, 128, 56, damage=replace(_wide, budget=420))), VALID,
         Plan(ACSpec(keys=96), ACLoss(close=.4, alpha=.35), epochs=20, batches=320, bs=32, lr=8e-4, seed=47), start='longer'),
-    quarters=Recipe((Pool('n64', 'packs', 18000, 64, 61, damage=_road), Pool('o64', 'procedural', 3000, 64, 63, damage=_road), Pool('n128', 'packs', 2500, 128, 62, damage=replace(_road, budget=560)),
-        Pool('t64', 'packs', 12000, 64, 65, damage=_set), Pool('u64', 'procedural', 2500, 64, 67, damage=_set), Pool('t128', 'packs', 2500, 128, 66, damage=replace(_set, budget=560))),
-        (Pool('x64', 'packs', 1024, 64, 910, 'valid', _road), Pool('x128', 'packs', 256, 128, 911, 'valid', replace(_road, budget=560))),
-        Plan(ACSpec(keys=96, quarters=True), ACLoss(close=.4, alpha=.35), epochs=8, batches=640, bs=16, lr=6e-4, seed=48), start='wider'),
+    quarters=Recipe(_cells, _found, Plan(ACSpec(keys=96, quarters=True), ACLoss(close=.4, alpha=.35), epochs=8, batches=640, bs=16, lr=6e-4, seed=48), start='wider'),
+    scenic=Recipe((Pool('h64', 'packs', 14000, 64, 71, damage=_resampled), Pool('h128', 'packs', 3000, 128, 72, damage=replace(_resampled, budget=560)),
+        Pool('i64', 'packs', 12000, 64, 75, damage=_scenic), Pool('j64', 'procedural', 2500, 64, 77, damage=_scenic), Pool('i128', 'packs', 2500, 128, 76, damage=replace(_scenic, budget=560)),
+        *_cells), _found, Plan(ACSpec(keys=96, quarters=True), ACLoss(close=.4, alpha=.35), epochs=20, batches=640, bs=16, lr=6e-4, seed=49), start='quarters'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),

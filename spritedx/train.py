@@ -18,7 +18,7 @@ from fastai.basics import AvgMetric, Callback, Learner, distrib_barrier, get_mod
 from fastai.callback.all import CSVLogger, GradientClip, ProgressCallback
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from .acnet import ACNet, ACSpec, spec_json
+from .acnet import ACSpec, spec_json
 from .batches import loaders
 from .core import SpriteDXError, atomic_path, rng, settings
 from .flow import Flow, FlowNet, flow_loss, sample_path, sprite_weight, time_weight
@@ -193,9 +193,9 @@ class Plan:
 
     def network(self):
         "What is trained, at its beginning"
-        if not self.flow: return ACNet(self.spec)
+        if not self.flow: return self.spec.build()
         if self.spec.inp!=8 or not self.spec.time: raise SpriteDXError('a flow looks at two frames and a time; give its spec inp=8 and, say, time=32')
-        return FlowNet(ACNet(self.spec), self.flow)
+        return FlowNet(self.spec.build(), self.flow)
 
 def learner(
     plan:Plan,

@@ -14,7 +14,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from .acnet import ACNet, spec_from_json, spec_json
+from .acnet import spec_from_json, spec_json
 from .core import SpriteDXError, atomic_path
 from .flow import FlowNet, flow_from_json, flow_json
 from .ledger import checkout, file_hash, read_ledger
@@ -69,7 +69,7 @@ def load_weights(
     meta = weights_meta(path)
     if 'spec' not in meta: raise SpriteDXError(f'{path} holds no SpriteDX network; its header has no spec')
     if meta.get('kind'): raise SpriteDXError(f'{path} is a network of another kind, {meta["kind"]}; restoring wants one of spritedx train ac or flow')
-    m = ACNet(spec_from_json(meta['spec']))
+    m = spec_from_json(meta['spec']).build()
     if 'flow' in meta: m = FlowNet(m, flow_from_json(meta['flow']))
     sd = {k: v.float() for k,v in read_weights(path).items()}
     miss,more = m.state_dict().keys()-sd.keys(),sd.keys()-m.state_dict().keys()

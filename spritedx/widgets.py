@@ -288,7 +288,7 @@ def gallery(
 
 # %% ../nbs/50_widgets.ipynb #7fcaaddc
 _kernels = dict(choices=['nearest', 'lanczos', 'bilinear', 'bicubic', 'area'])
-_backs = dict(choices=['magenta', 'green', 'white', 'black', 'grey', 'blue', 'any', 'gradient', 'weave', 'drawn', 'photo', 'fractal', 'shapes', 'cells', 'tiles'])
+_backs = dict(choices=['magenta', 'green', 'white', 'black', 'grey', 'blue', 'any', 'gradient', 'weave', 'drawn', 'photo', 'fractal', 'shapes', 'cells', 'tiles', 'tinted', 'closer', 'both', 'landscape', 'room'])
 _yes = dict(choices=[False, True])
 KNOBS = dict( # what can be turned: lowest, highest, step, or choices
     near_colours=dict(spread=(0, .1, .001), slope=(0, .2, .005)), enlarge=dict(pitch=(1.5, 12, .1), ratio=(.8, 1.25, .01), jitter=(0, .2, .005), warp=(0, 1, .01), kernel=_kernels),
