@@ -105,15 +105,22 @@ class ACNet(nn.Module):
         one = x[:, :4]; q = x[:, 4:]-one.repeat(1, 4, 1, 1) if x.shape[1]>4 else torch.zeros_like(one).repeat(1, 4, 1, 1)
         return torch.cat([one, 2*q], 1)
 
+    def encode(self, x, e):
+        "Maps at every size, full size first"
+        h,maps = self.stem(x),[]
+        for i,blocks in enumerate(self.enc):
+            for b in blocks: h = b(h, e)
+            maps.append(h)
+            if i<len(self.down): h = self.down[i](h)
+        return maps
+
     def features(self,
         x:Tensor,      # (B, inp, H, W), or with quarters (B, 20, H, W); sides multiples of `spec.step`
         t:Tensor=None, # (B,) time in [0, 1], for networks that have one
     )->Tensor:         # (B, dims[0], H, W)
         "What the U-Net sees in each pixel"
-        h,skips,e = self.stem(self.looked_at(x)),[],self.time(t) if self.time else None
-        for i,blocks in enumerate(self.enc):
-            for b in blocks: h = b(h, e)
-            if i<len(self.down): skips.append(h); h = self.down[i](h)
+        e = self.time(t) if self.time else None
+        *skips,h = self.encode(self.looked_at(x), e)
         h = self.mid(h)
         for i in reversed(range(len(self.up))):
             h = self.up[i](h)+skips[i]

@@ -184,12 +184,17 @@ def _photo(name):
     d = Path(data.__file__).parent
     return np.asarray(Image.open(next(d.glob(name+'.*'))).convert('RGB'))
 
-def _photo_bg(h, w, g, photos):
-    p = _photo(PHOTOS[photos][g.integers(len(PHOTOS[photos]))])
-    z = g.uniform(.3, 1)*min(p.shape[0]/h, p.shape[1]/w)
-    ch,cw = max(int(h*z), 1),max(int(w*z), 1)
+def _some_photo(g, photos): return _photo(PHOTOS[photos or 'train'][g.integers(len(PHOTOS[photos or 'train']))])
+
+def _crop(p, h, w, z, g, kernel=Image.BICUBIC, least=2, mode='RGB'):
+    "A part of photograph `p`, `z` times the largest there is, at (h, w)"
+    z *= min(p.shape[0]/h, p.shape[1]/w)
+    ch,cw = max(int(h*z), least),max(int(w*z), least)
     y,x = g.integers(0, p.shape[0]-ch+1),g.integers(0, p.shape[1]-cw+1)
-    p = np.asarray(Image.fromarray(p[y:y+ch, x:x+cw]).resize((w, h), Image.BILINEAR))
+    return np.asarray(Image.fromarray(p[y:y+ch, x:x+cw]).convert(mode).resize((w, h), kernel))
+
+def _photo_bg(h, w, g, photos):
+    p = _crop(_some_photo(g, photos), h, w, g.uniform(.3, 1), g, Image.BILINEAR, 1)
     return p[:, :, g.permutation(3)] if g.random()<.3 else p
 
 def _field(h, w, n, a, b, g):
@@ -266,23 +271,16 @@ def _tiles_bg(h, w, g, photos=None):
 
 def _tinted_bg(h, w, g, photos=None):
     "A photograph in other colours, enlarged up to ten times, now and then out of focus"
-    p = _photo(PHOTOS[photos or 'train'][g.integers(len(PHOTOS[photos or 'train']))])
-    z = g.uniform(.1, 1)*min(p.shape[0]/h, p.shape[1]/w)
-    ch,cw = max(int(h*z), 2),max(int(w*z), 2)
-    y,x = g.integers(0, p.shape[0]-ch+1),g.integers(0, p.shape[1]-cw+1)
-    t = np.asarray(Image.fromarray(p[y:y+ch, x:x+cw]).convert('L').resize((w, h), Image.BICUBIC), np.float32)/255
+    t = _crop(_some_photo(g, photos), h, w, g.uniform(.1, 1), g, mode='L').astype(np.float32)/255
     ramp = _colours(g, int(g.integers(3, 6))); ramp = ramp[np.argsort(ramp.sum(1))] if g.random()<.7 else ramp
     out = np.stack([np.interp(t, np.linspace(0, 1, len(ramp)), ramp[:, k]) for k in range(3)], -1)
     return _blur(np.clip(out, 0, 255).astype(np.uint8), g.uniform(0, .02)*min(h, w)) if g.random()<.3 else out
 
 def _closer_bg(h, w, g, photos=None):
     "A photograph from anywhere between far and near, mirrored or on its side"
-    p = _photo(PHOTOS[photos or 'train'][g.integers(len(PHOTOS[photos or 'train']))])
+    p = _some_photo(g, photos)
     if g.random()<.3: p = p.transpose(1, 0, 2)
-    z = np.exp(g.uniform(np.log(.06), 0))*min(p.shape[0]/h, p.shape[1]/w)
-    ch,cw = max(int(h*z), 2),max(int(w*z), 2)
-    y,x = g.integers(0, p.shape[0]-ch+1),g.integers(0, p.shape[1]-cw+1)
-    p = np.asarray(Image.fromarray(p[y:y+ch, x:x+cw]).resize((w, h), Image.BICUBIC))
+    p = _crop(p, h, w, np.exp(g.uniform(np.log(.06), 0)), g)
     if g.random()<.5: p = p[:, ::-1]
     lut = (255*(np.arange(256)/255)**np.exp(g.normal(0, .25, (3, 1)))).astype(np.uint8)
     return np.stack([lut[i][p[..., c]] for i,c in enumerate(g.permutation(3) if g.random()<.5 else range(3))], -1)
@@ -758,6 +756,8 @@ def training_pair(
     s = run(sprite, (on_road if damage.cells else mixture)(rng(*keys, 'recipe'), damage, max(sprite.shape[:2])), *keys)
     if not damage.cells: return s.img,s.truth
     return np.concatenate([s.img, np.tile(s.img, 4) if s.quarters is None else s.quarters], -1),s.truth
+
+
 
 # %% ../nbs/16_corrupt.ipynb #0e4e28c5
 TYPICAL = Damage(pitch=(4., 10.), severity=(.1, .4), skew=1., photos='valid')

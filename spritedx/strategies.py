@@ -61,15 +61,6 @@ class StrategyNet(ACNet):
             for m in self.gate: nn.init.constant_(m.bias, 3.) # open
         if spec.stages: self.answer = nn.ModuleList(conv(k, 4, 1, zero=True) for k in d[1:-1])
 
-    def encode(self, x, e):
-        "Maps at every size"
-        h,maps = self.stem(x),[]
-        for i,blocks in enumerate(self.enc):
-            for b in blocks: h = b(h, e)
-            maps.append(h)
-            if i<len(self.down): h = self.down[i](h)
-        return maps
-
     def features(self, x, t=None):
         s,x,e,self.beside = self.spec,self.looked_at(x),self.time(t) if self.time else None,[]
         maps = self.encode(x, e)
