@@ -50,6 +50,7 @@ class Sharing(nn.Module):
         self.look = nn.Conv2d(nf, ne+3, 1) # embedding, trust, narrowness, gate
         nn.init.normal_(self.look.weight[:ne], std=.02); nn.init.zeros_(self.look.weight[ne:]); nn.init.zeros_(self.look.bias)
     @torch.autocast('cpu', enabled=False)
+    @torch.autocast('cuda', enabled=False)
     def forward(self,
         h:Tensor,     # (B, nf, H, W) features
         rgb:Tensor,   # (B, 3, H, W)

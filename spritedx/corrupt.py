@@ -175,6 +175,7 @@ def relevel(s, g,
 def _pick(g, *options): return options[g.integers(len(options))]
 
 PHOTOS = dict(train=('coffee', 'chelsea', 'brick', 'grass', 'motorcycle_left'), valid=('astronaut', 'gravel', 'rocket', 'hubble_deep_field'))
+PHOTOS['more'] = (*PHOTOS['train'], 'camera', 'coins', 'clock_motion', 'moon', 'ihc', 'retina', 'cell', 'color') # for training too
 KEYS = dict(magenta=(255, 0, 255), green=(0, 255, 0), white=(255, 255, 255), black=(0, 0, 0), grey=(128, 128, 128), blue=(0, 71, 187))
 
 @functools.lru_cache(16)

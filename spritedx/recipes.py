@@ -58,9 +58,13 @@ _road = Damage(pitch=(2.5, 8.), budget=480, severity=(0., .7), skew=1.3, cells=T
 _set = replace(_road, scenes=WIDE)
 _resampled = replace(_road, resampled=.45)
 _scenic = replace(_road, scenes=SCENIC, resampled=.1)
+_more = replace(_road, photos='more', resampled=.25)
+_most = replace(_more, scenes=SCENIC)
 _cells = (Pool('n64', 'packs', 18000, 64, 61, damage=_road), Pool('o64', 'procedural', 3000, 64, 63, damage=_road), Pool('n128', 'packs', 2500, 128, 62, damage=replace(_road, budget=560)),
     Pool('t64', 'packs', 12000, 64, 65, damage=_set), Pool('u64', 'procedural', 2500, 64, 67, damage=_set), Pool('t128', 'packs', 2500, 128, 66, damage=replace(_set, budget=560)))
 _found = (Pool('x64', 'packs', 1024, 64, 910, 'valid', _road), Pool('x128', 'packs', 256, 128, 911, 'valid', replace(_road, budget=560)))
+_outlined = (Pool('A64', 'packs', 24000, 64, 81, damage=_more), Pool('B64', 'packs', 14000, 64, 83, damage=_most), Pool('C64', 'procedural', 4000, 64, 85, damage=_most),
+    Pool('A128', 'packs', 4500, 128, 82, damage=replace(_more, budget=640)), Pool('B128', 'packs', 4500, 128, 84, damage=replace(_most, budget=640)))
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
@@ -78,6 +82,7 @@ RECIPES = dict(
     scenic=Recipe((Pool('h64', 'packs', 14000, 64, 71, damage=_resampled), Pool('h128', 'packs', 3000, 128, 72, damage=replace(_resampled, budget=560)),
         Pool('i64', 'packs', 12000, 64, 75, damage=_scenic), Pool('j64', 'procedural', 2500, 64, 77, damage=_scenic), Pool('i128', 'packs', 2500, 128, 76, damage=replace(_scenic, budget=560)),
         *_cells), _found, Plan(ACSpec(keys=96, quarters=True), ACLoss(close=.4, alpha=.35), epochs=20, batches=640, bs=16, lr=6e-4, seed=49), start='quarters'),
+    outlined=Recipe(_outlined, _found, Plan(StrategySpec(keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=20, batches=640, bs=16, lr=6e-4, seed=50), start='scenic'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
@@ -123,6 +128,8 @@ STRATEGIES = {
     'strategy-inward': _as(dict(inward=True)), 'strategy-half': _as(dict(half=True)), 'strategy-pyramid': _as(dict(pyramid='plain')), 'strategy-deformable': _as(dict(pyramid='deformable')),
     'strategy-contours': _as(dict(contours=True), contours=.1), 'strategy-stages': _as(dict(stages=True), stages=.3),
     'strategy-structure': _as(iou=.5*.2/30, ssim=10*.2/30), # as BiRefNet weighs them against cross entropy
+    'strategy-light': _as(dict(contours=True, stages=True), contours=.1, stages=.3, iou=.5*.2/30, ssim=10*.2/30), # what costs next to nothing
+    'strategy-most': _as({**_kept, 'pyramid': ''}, contours=.1, stages=.3, iou=.5*.2/30, ssim=10*.2/30),
     'strategy-all': _as(_kept, contours=.1, stages=.3, iou=.5*.2/30, ssim=10*.2/30),
 }
 RECIPES.update({k: Recipe(_pools, _few, v) for k,v in STRATEGIES.items()})

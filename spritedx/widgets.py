@@ -292,7 +292,7 @@ _backs = dict(choices=['magenta', 'green', 'white', 'black', 'grey', 'blue', 'an
 _yes = dict(choices=[False, True])
 KNOBS = dict( # what can be turned: lowest, highest, step, or choices
     near_colours=dict(spread=(0, .1, .001), slope=(0, .2, .005)), enlarge=dict(pitch=(1.5, 12, .1), ratio=(.8, 1.25, .01), jitter=(0, .2, .005), warp=(0, 1, .01), kernel=_kernels),
-    paste=dict(kind=_backs, drift=(0, .3, .01), soften=(0, 6, .1), spill=(0, 1, .01), shadow=(0, 1, .01), photos=dict(choices=['train', 'valid'])),
+    paste=dict(kind=_backs, drift=(0, .3, .01), soften=(0, 6, .1), spill=(0, 1, .01), shadow=(0, 1, .01), photos=dict(choices=['train', 'more', 'valid'])),
     rough_matte=dict(soften=(0, 6, .1), grow=(-4, 4, 1), fringe=(0, 1, .01), kind=_backs, haze=(0, .5, .01)), keyed={},
     paint=dict(amount=(0, .2, .002), blotch=(1, 12, 1)), blur=dict(radius=(0, 6, .05)), sharpen=dict(radius=(.5, 6, .1), amount=(0, 3, .05)),
     relevel=dict(sigma=(0, .06, .001)), noise=dict(sigma=(0, .12, .001), blotch=(1, 8, 1)), tone=dict(gamma=(.5, 2, .01), exposure=(.5, 1.5, .01), cast=(0, .1, .002), drift=(0, .3, .005)),
