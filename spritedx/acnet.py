@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
+from .core import SpriteDXError
 from .blocks import Attention, ResBlock, Time, conv, count, down, up
 from .losses import oklab
 
@@ -143,8 +144,12 @@ class ACNet(nn.Module):
 
 # %% ../nbs/22_acnet.ipynb #46abb0bc
 def spec_json(spec:ACSpec)->str: return json.dumps(asdict(spec))
-def spec_from_json(s:str)->ACSpec:
+def spec_from_json(
+    s:str,
+    kinds:tuple=(ACSpec,), # the plainest first
+)->ACSpec:
+    "A spec of the first kind that has all its fields"
     kw = {k: tuple(v) if isinstance(v, list) else v for k,v in json.loads(s).items()}
-    if kw.keys()<=ACSpec.__dataclass_fields__.keys(): return ACSpec(**kw)
-    from spritedx.strategies import StrategySpec
-    return StrategySpec(**kw)
+    fits = [o for o in kinds if kw.keys()<=o.__dataclass_fields__.keys()]
+    if not fits: raise SpriteDXError(f'a network with {", ".join(sorted(kw.keys()-kinds[-1].__dataclass_fields__.keys()))} is not known here; update spritedx')
+    return fits[0](**kw)
