@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/key.html.md"""
 
 # %% auto #0
 __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_neighbours', 'refine_matte', 'join_mattes',
-           'unspill', 'unkept']
+           'unspill', 'unkept', 'regained']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
 from dataclasses import dataclass
@@ -424,4 +424,22 @@ def unkept(
     leans = (lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1)); doubt = leans&(seen<=least)
     if (leans&(seen>200)&_inside(x[..., 3])).sum()>=own: return x
     for _ in range(rounds): out[doubt&~_inside(out[..., 3])] = 0
+    return out
+
+# %% ../nbs/13_key.ipynb #93cbda6d
+def regained(
+    key:np.ndarray,  # (h, w) uint8, alpha of a key colour, native size
+    net:np.ndarray,  # (h, w) uint8, the network's
+    rgb:np.ndarray,  # (h, w, 3) uint8, the picture as it was given
+    sure:float=.85,  # mean of the network's alpha over a part
+    least:int=12,    # cells of a part
+    off:float=.03,   # median distance of a part from the background, toed OKLab
+)->np.ndarray:       # (h, w) uint8
+    "A key's alpha with the parts of the sprite that have the key's hue"
+    bg = (key<13)&(net<51); lb,n = connected((key<=127)&(net>127))
+    if not n or bg.sum()<6: return key
+    size = np.bincount(lb.ravel()); mean = np.bincount(lb.ravel(), net.ravel())/size/255; out = key.copy(); lab = toed(rgb); plain = np.median(lab[bg], 0)
+    for i in np.flatnonzero((size>=least)&(mean>sure)):
+        part = lb==i
+        if i and np.median(np.linalg.norm(lab[part]-plain, axis=-1))>off: out[part] = net[part]
     return out

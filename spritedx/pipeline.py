@@ -21,7 +21,7 @@ from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, cell_spread, find_grid, fit_grid, quarters, sample
-from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, unkept, unspill
+from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unspill
 from .matte import MatteOptions, cutter
 from .near import nearest
 from .outsider import LIMIT, outsider
@@ -411,7 +411,7 @@ def _not_a_key(key, net):
 def _matted(given, done, r):
     if r.matte=='none': return as_opaque(done)
     if r.matte!='key': return refine_matte(done, given) if r.matte=='network' else done
-    if key_of(r).saturated: return unkept(np.dstack([done[..., :3], given[..., 3]]), done[..., 3], key_of(r))
+    if key_of(r).saturated: return unkept(np.dstack([done[..., :3], regained(given[..., 3], done[..., 3], given[..., :3])]), done[..., 3], key_of(r))
     return refine_matte(np.dstack([done[..., :3], join_mattes(given[..., 3], done[..., 3])]), given) # white, black or grey: both may err
 
 def _full_picture(frames):
