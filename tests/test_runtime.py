@@ -1,7 +1,7 @@
 "The road without torch: what it imports, what it needs, and that it is the same road; graphs as the command writes them"
 import json, os, subprocess, sys
 from pathlib import Path
-import numpy as np, pytest, torch
+import numpy as np, polars as pl, pytest, torch
 from PIL import Image
 from spritedx import pipeline, predict, runtime
 from spritedx.acnet import ACNet, ACSpec
@@ -9,6 +9,7 @@ from spritedx.birefnet import BiRefNet, BiRefSpec
 from spritedx.cli import main
 from spritedx.corrupt import corrupt
 from spritedx.flow import Flow, FlowNet
+from spritedx.ledger import checkout, paired
 from spritedx.predict import weights_path
 from spritedx.session import graph_meta, graph_path, read_tensors, restore
 from spritedx.sources import make_sprite
@@ -76,8 +77,13 @@ def test_the_graph_that_ships_is_that_of_the_weights_that_ship():
     b = graph_path().read_bytes()
     assert len(b)<200_000 and b'site-packages' not in b and b'.py' not in b
 
-def test_the_graph_in_eight_bits_is_of_the_weights_that_ship(tmp_path):
-    "Its header says so; it cleans as the float graph does, but for a few pixels"
+def test_a_graph_in_eight_bits_ships_only_if_it_is_as_good(tmp_path):
+    "By the bound of its page; then its header says whose weights it holds, and it cleans as the float graph does, but for a few pixels"
+    here = checkout()/'data'/'int8'; best = json.loads((here/'int8.json').read_text())['best']
+    cases = pl.read_parquet(here/'cases.parquet').filter(pl.col('set')=='valid')
+    holds = paired(*(cases.filter(pl.col('graph')==k) for k in (best, 'float'))).to_dicts()[0]['lo']>-.005
+    assert weights_path().with_name('acnet-int8.onnx').is_file()==holds, 'make it anew, or take it away: nbs/experiments/int8.ipynb'
+    if not holds: return
     meta = graph_meta(graph_path('acnet-int8.onnx'))
     assert meta['weights']==weights_hash(weights_path()) and meta['bits']=='8', 'make it anew: nbs/experiments/int8.ipynb'
     assert b'site-packages' not in (b := graph_path('acnet-int8.onnx').read_bytes()) and len(b)<.7*weights_path().stat().st_size
