@@ -419,7 +419,7 @@ def _full_picture(frames):
     a = frames[0][..., 3]; v = a>127; sides = _sides(v)
     unsure = ((a>25)&(a<230)).sum()/max(v.sum(), 1)
     band = not sides[:2].any() and sides[2:].min()>.05 # a horizon
-    return (sides>.5).sum()>2 or v.mean()<.01 or unsure>2 or unsure>1.2 and sides.max()>.04 and v.mean()<.3 or unsure>.6 and band
+    return (sides>.5).sum()>2 or v.mean()<.01 or unsure>1.75 or unsure>1.2 and sides.max()>.04 and v.mean()<.3 or unsure>.25 and band
 
 # %% ../nbs/40_pipeline.ipynb #7157ee29
 def _each(f, xs):
