@@ -63,8 +63,8 @@ _most = replace(_more, scenes=SCENIC)
 _cells = (Pool('n64', 'packs', 18000, 64, 61, damage=_road), Pool('o64', 'procedural', 3000, 64, 63, damage=_road), Pool('n128', 'packs', 2500, 128, 62, damage=replace(_road, budget=560)),
     Pool('t64', 'packs', 12000, 64, 65, damage=_set), Pool('u64', 'procedural', 2500, 64, 67, damage=_set), Pool('t128', 'packs', 2500, 128, 66, damage=replace(_set, budget=560)))
 _found = (Pool('x64', 'packs', 1024, 64, 910, 'valid', _road), Pool('x128', 'packs', 256, 128, 911, 'valid', replace(_road, budget=560)))
-_outlined = (Pool('A64', 'packs', 24000, 64, 81, damage=_more), Pool('B64', 'packs', 14000, 64, 83, damage=_most), Pool('C64', 'procedural', 4000, 64, 85, damage=_most),
-    Pool('A128', 'packs', 4500, 128, 82, damage=replace(_more, budget=640)), Pool('B128', 'packs', 4500, 128, 84, damage=replace(_most, budget=640)))
+_outlined = (Pool('aa64', 'packs', 24000, 64, 81, damage=_more), Pool('ab64', 'packs', 14000, 64, 83, damage=_most), Pool('ac64', 'procedural', 4000, 64, 85, damage=_most),
+    Pool('aa128', 'packs', 4500, 128, 82, damage=replace(_more, budget=640)), Pool('ab128', 'packs', 4500, 128, 84, damage=replace(_most, budget=640)))
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),

@@ -83,3 +83,8 @@ def test_another_hash_names_the_case(other_hash, tmp_path, capsys):
 def test_sets_that_need_no_packs_come_out_to_the_byte(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('SPRITEDX_DATA', str(tmp_path))
     assert main(['bench', '--set', 'clips', '--check', '--workers', '1'])==0 and '16 cases of clips' in capsys.readouterr().out
+
+def test_no_photograph_of_the_benchmark_is_trained_on():
+    "Those for training are there, and none of them is held out"
+    from spritedx.corrupt import PHOTOS, _photo
+    for k in ('train', 'more'): assert not set(PHOTOS[k])&set(PHOTOS['valid']) and all(_photo(n).ndim==3 for n in PHOTOS[k])

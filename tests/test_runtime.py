@@ -53,6 +53,14 @@ def test_a_band_from_left_to_right_is_no_sprite():
     assert pipeline._full_picture([a])
     for change in ((np.s_[:], np.s_[:8]), ([*range(10, 15), *range(25, 28)], np.s_[:])): b = a.copy(); b[(*change, 3)] = 0; assert not pipeline._full_picture([b]) # ends before a side; unsure a fifth as often as sure
 
+def test_a_magenta_part_on_magenta_is_given_back():
+    "The key takes it; the network, sure of it, gives it back"
+    given = np.full((24, 24, 4), (255, 0, 255, 0), np.uint8); given[4:20, 4:20] = (90, 60, 40, 255); given[8:16, 8:16] = (150, 20, 150, 0)
+    done = given.copy(); done[4:20, 4:20, 3] = 255
+    r = pipeline.Report(); r.matte,r.key = 'key','ff00ff'
+    assert np.array_equal(pipeline._matted(given, done, r)[..., 3], done[..., 3])
+    done[8:16, 8:16, 3] = 0; assert np.array_equal(pipeline._matted(given, done, r)[..., 3], given[..., 3])
+
 def test_what_is_blocked_is_blocked(tmp_path):
     "The check can fail: a road that needs more says what is missing"
     Image.fromarray(hero).save(tmp_path/'x.png')
