@@ -80,8 +80,7 @@ def attend(
     q = torch.cat([narrow*z, -.5*narrow*z.square().sum(-1, keepdim=True), -.5*narrow, o, own], -1)
     k = torch.cat([zk, e, zk.square().sum(-1, keepdim=True), kt, 0*e], -1)
     d,w = q.shape[-1],-q.shape[-1]%8
-    null = F.one_hot(torch.tensor([d-1], device=z.device), d).to(z.dtype).expand(len(z), 1, d)
-    k,vals = torch.cat([k, null], 1),F.pad(torch.cat([vk, e], -1), (0, d+w-4, 0, 1))
+    k,vals = torch.cat([k, F.pad(e[:, :1], (d-1, 0))], 1),F.pad(torch.cat([vk, e], -1), (0, d+w-4, 0, 1))
     out = F.scaled_dot_product_attention(F.pad(q, (0, w))[:, None], F.pad(k, (0, w))[:, None], vals[:, None], scale=1.)[:, 0]
     return out[..., :3],1-out[..., 3:4]
 

@@ -9,12 +9,19 @@ __all__ = ['oklab', 'weighed', 'masked_mean', 'steps', 'step_loss', 'miss', 'ACL
 
 # %% ../nbs/21_losses.ipynb #a3793cfe
 from dataclasses import dataclass
+from functools import cache
 import torch, torch.distributed as dist, torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #c2a85f46
 _m1 = torch.tensor([[.4122214708, .5363325363, .0514459929], [.2119034982, .6806995451, .1073969566], [.0883024619, .2817188376, .6299787005]])
 _m2 = torch.tensor([[.2104542553, .7936177850, -.0040720468], [1.9779984951, -2.4285922050, .4505937099], [.0259040371, .7827717662, -.8086757660]])
+
+def _like(m, x):
+    "A matrix where `x` is; a GPU is sent it once, because sending waits for all that was asked of it before"
+    return m if m.device==x.device and m.dtype==x.dtype else _sent(m, x.device, x.dtype)
+@cache
+def _sent(m, device, dtype): return m.to(device, dtype)
 
 def oklab(
     rgb:Tensor, # (B, 3, H, W) sRGB in [0, 1]
@@ -23,8 +30,8 @@ def oklab(
     "sRGB to OKLab, differentiable"
     c = rgb.clamp(0, 1)
     lin = torch.where(c<=.04045, c/12.92, ((c.clamp(min=.04)+.055)/1.055)**2.4)
-    lms = torch.einsum('ij,bjhw->bihw', _m1.to(c), lin)
-    return torch.einsum('ij,bjhw->bihw', _m2.to(c), (lms+eps)**(1/3)-eps**(1/3))
+    lms = torch.einsum('ij,bjhw->bihw', _like(_m1, c), lin)
+    return torch.einsum('ij,bjhw->bihw', _like(_m2, c), (lms+eps)**(1/3)-eps**(1/3))
 
 # %% ../nbs/21_losses.ipynb #2fd8d9c7
 def weighed(w):

@@ -85,10 +85,10 @@ class Average(Callback):
         if self.ema is None: self.ema = {k: v.detach().clone() for k,v in get_model(self.model).state_dict().items()}
     def after_step(self):
         self.n += 1
-        d = min(self.decay, (1+self.n)/(10+self.n))
-        for k,v in get_model(self.model).state_dict().items():
-            if v.is_floating_point(): self.ema[k].lerp_(v.detach(), 1-d)
-            else: self.ema[k].copy_(v) # counters and indices have no mean
+        now,d = get_model(self.model).state_dict(),min(self.decay, (1+self.n)/(10+self.n))
+        mean = [k for k,v in now.items() if v.is_floating_point()]
+        torch._foreach_lerp_([self.ema[k] for k in mean], [now[k].detach() for k in mean], 1-d) # all at once
+        for k in now.keys()-mean: self.ema[k].copy_(now[k]) # counters and indices have no mean
     def before_validate(self): self._swap()
     def after_validate(self): self._swap()
     def _swap(self):
@@ -220,14 +220,37 @@ def learner(
 # %% ../nbs/32_train.ipynb #3925fd88
 def graft(
     model:nn.Module,
-    start:Path,  # weights of a network all of whose layers `model` has
-)->list:         # names of what `model` has beside them; it keeps its own beginning
-    "Put weights into a network that may be larger, or be shown quarters too: these count for nothing at first"
-    sd,own = load_weights(start).state_dict(),model.state_dict().get('stem.weight'); w = sd.get('stem.weight')
-    if own is not None and w is not None and own.shape[1]>w.shape[1]: sd['stem.weight'] = torch.cat([w, torch.zeros_like(own[:, w.shape[1]:])], 1)
+    start:Path,         # weights of a network all of whose layers `model` has, or has wider
+    without:tuple=(),   # blocks of it to leave out, such as `enc.3.1`
+)->list:                # names of what `model` has beside them; it keeps its own beginning
+    "Put weights into a network that may be deeper or wider, or be shown quarters too: what is new counts for nothing at first (Net2Net, Chen et al. 2016)"
+    sd,own = load_weights(start).state_dict(),model.state_dict()
+    for o in sorted(without, reverse=True): sd = _left_out(sd, *o.rsplit('.', 1))
+    turned = {f'{n}.weight' for n,m in model.named_modules() if isinstance(m, nn.ConvTranspose2d)} # whose inputs come first
+    for k in sd.keys()&own.keys(): sd[k] = _widened(sd[k], own[k], k, k in turned)
     new,more = model.load_state_dict(sd, strict=False)
-    if more: raise SpriteDXError(f'{start} holds layers the plan\'s network lacks: {", ".join(more[:3])}; use a plan with its spec')
+    if more: raise SpriteDXError(f'{start} holds layers the plan\'s network lacks: {", ".join(more[:3])}; use a plan with its spec, or leave them out')
     return new
+
+def _left_out(sd, at, i):
+    "Without block `i` of those named `at`; the ones after it move up"
+    if not any(k.startswith(f'{at}.{i}.') for k in sd): raise SpriteDXError(f'there is no block {at}.{i} to leave out')
+    out = {}
+    for k,v in sd.items():
+        if not k.startswith(f'{at}.'): out[k] = v; continue
+        n,rest = k[len(at)+1:].split('.', 1)
+        if n!=i: out[f'{at}.{int(n)-(int(n)>int(i))}.{rest}'] = v
+    return out
+
+def _widened(v, own, name, turned):
+    "`v` in the first corner of the larger `own`: its outputs do not look at new inputs, and new outputs are as `own` has them"
+    if v.shape==own.shape: return v
+    if v.ndim!=own.ndim or any(a>b for a,b in zip(v.shape, own.shape)) or {'mid', 'time'}&set(name.split('.')):
+        raise SpriteDXError(f'{name} is {tuple(v.shape)} in the start and {tuple(own.shape)} in the plan\'s network; a plan may be wider than its start, but for the bottom and the time')
+    out = own.clone()
+    if v.ndim>1: out[(slice(None), slice(v.shape[1])) if turned else slice(v.shape[0])] = 0
+    out[tuple(map(slice, v.shape))] = v
+    return out
 
 def train(
     plan:Plan,
@@ -235,6 +258,7 @@ def train(
     out:Path,          # folder; a checkpoint found there is continued
     device=None,
     start:Path=None,   # weights to start from; None: from nothing
+    without:tuple=(),  # blocks of the start to leave out
     **meta,            # goes into the header of the weights
 )->dict:               # weights file, hash, seconds of this call, processes that trained as one, last row of metrics
     "Train by the plan, or go on where an earlier call stopped"
@@ -242,7 +266,7 @@ def train(
     teacher = load_weights(start, device or 'cpu') if start and plan.flow and plan.flow.reflow else None
     learn = learner(plan, pools, valid, out, device, teacher)
     ckpt = out/'checkpoint.safetensors'
-    if start: graft(learn.model, start)
+    if start: graft(learn.model, start, without)
     done = resume(learn, ckpt) if ckpt.exists() else 0
     try:
         if done<plan.epochs: learn.fit_one_cycle(plan.epochs, plan.lr, pct_start=.1, start_epoch=done)
