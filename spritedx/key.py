@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/key.html.md"""
 
 # %% auto #0
 __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_neighbours', 'refine_matte', 'join_mattes',
-           'unspill', 'unkept', 'regained']
+           'unspill', 'unkept', 'share_of', 'unmixed', 'regained']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
 from dataclasses import dataclass
@@ -424,6 +424,33 @@ def unkept(
     leans = (lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1)); doubt = leans&(seen<=least)
     if (leans&(seen>200)&_inside(x[..., 3])).sum()>=own: return x
     for _ in range(rounds): out[doubt&~_inside(out[..., 3])] = 0
+    return out
+
+# %% ../nbs/13_key.ipynb #c9b45614
+def share_of(
+    rgb:np.ndarray, # (..., 3) uint8
+    key:Key,        # a saturated one
+)->tuple:           # (...) float, the most of the key that each colour may hold; (..., 3) uint8, what is left of it
+    "How much of a key shows in a colour: its high channels above the others, as a share of how far they are above in the key"
+    k,x = key.color/255.,rgb/255.; hi = k>(k.min()+k.max())/2
+    t = ((x[..., hi].min(-1)-x[..., ~hi].max(-1))/(k[hi].mean()-k[~hi].mean())).clip(0, .999)
+    return t,to_uint8(((x-t[..., None]*k)/(1-t[..., None])).clip(0, 1))
+
+def unmixed(
+    x:np.ndarray,    # (h, w, 4) uint8, native size: a network's colours and a matte
+    seen:np.ndarray, # (h, w) uint8: the network's alpha
+    key:Key,
+    sure:int=235,    # of the network's alpha, from where on it is believed
+    own:int=6,       # so many sure pixels inside that lean to the key are the sprite's own hue, and all stays,
+    times:int=8,     # unless there are so many times more doubtful ones
+)->np.ndarray:       # (h, w, 4) uint8
+    "Without what of a saturated key shows through where a network is not sure"
+    if not key.saturated: return x
+    hue = toed(key.color)[1:]; lab = toed(x[..., :3])[..., 1:]; lean = lab@(hue/np.linalg.norm(hue)).astype(lab.dtype)
+    leans = (x[..., 3]>127)&(lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1)); doubt = leans&(seen<sure)
+    if (leans&~doubt&_inside(x[..., 3])).sum()>=max(own, doubt.sum()/times): return x
+    t,left = share_of(x[..., :3], key); out = x.copy()
+    out[doubt, :3] = left[doubt]; out[doubt&(t>.5)] = 0
     return out
 
 # %% ../nbs/13_key.ipynb #93cbda6d

@@ -289,6 +289,10 @@ def draft_path(number:int, root=None)->Path:
     return checkout(root)/'data'/'ledger'/f'{number:03d}.draft.json'
 
 # %% ../nbs/18_ledger.ipynb #d11f3a2c
+def _placeless(d):
+    "Files by their names alone: a record is read on other machines"
+    return {k: _placeless(v) if isinstance(v, dict) else Path(v).name if k in ('weights', 'model') and isinstance(v, str) else v for k,v in d.items()}
+
 def new_record(
     slug:str,            # names the notebook: NNN_slug.ipynb
     *,
@@ -312,7 +316,7 @@ def new_record(
     "A checked record that takes the next number, today's date, metrics and hash of `cases` and the hash of `weights`; `write_record` stores it"
     if number is None: number = max((r.number for r in read_ledger(root)), default=-1)+1
     return check_record(Record(number, slug, day or date.today().isoformat(), parent, change, claim, verdict, bench['set'], data_hash,
-        dict(settings), list(seeds), dict(bench), summarise(cases), hashlib.sha256(case_bytes(cases)).hexdigest(), device, round(float(wall_s), 2),
+        _placeless(dict(settings)), list(seeds), _placeless(dict(bench)), summarise(cases), hashlib.sha256(case_bytes(cases)).hexdigest(), device, round(float(wall_s), 2),
         Path(weights).name if weights else None, file_hash(weights) if weights else None, list(notes)))
 
 # %% ../nbs/18_ledger.ipynb #cbfff626

@@ -7,17 +7,18 @@ Docs: https://spritedx.github.io/spritedx/mattes.html.md"""
 # %% auto #0
 __all__ = ['PICTURES', 'FOREGROUNDS', 'ALPHAS', 'MILD', 'HARD', 'EASY', 'Item', 'split_of', 'held_out', 'folder_items',
            'sprites_items', 'items_of', 'parquet_items', 'compose', 'put', 'scaled', 'trimmed', 'placed', 'scene',
-           'cropped', 'lit', 'stretched', 'tensors', 'Mattes']
+           'cropped', 'lit', 'stretched', 'tensors', 'Mattes', 'locked', 'locked_pool']
 
 # %% ../nbs/33_mattes.ipynb #13fd7f4c
-import io, re
+import io, json, re
 from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np, torch
 from PIL import Image, ImageEnhance
+from tqdm.auto import tqdm
 from .birefnet import MEAN, STD
 from .catalogue import decode, scan_mattes, scan_packs
-from .core import SpriteDXError, as_rgba, data_dir, premultiply, rng, to_float, to_uint8, unpremultiply, zero_hidden
+from .core import SpriteDXError, as_rgba, atomic_path, data_dir, premultiply, rng, to_float, to_uint8, unpremultiply, zero_hidden
 from .corrupt import OPS, Damage, filmed, generated, start
 from .sources import procedural
 from .sprite import IMAGE, read
@@ -269,3 +270,28 @@ class Mattes:
     def __getitem__(self, i):
         x,t = tensors(*self.pictures(i))
         return x,t,x
+
+# %% ../nbs/33_mattes.ipynb #e4bce43d
+def locked(
+    rgb:np.ndarray, # (h, w, 3) uint8
+    a:np.ndarray,   # (h, w) uint8
+)->np.ndarray:      # (h, w, 8) uint8: the picture, opaque; what is asked for: the same colours and the alpha
+    "A pair as `spritedx.batches.render` makes them"
+    return np.dstack([rgb, np.full_like(a, 255), rgb, a])
+
+def locked_pool(
+    path:Path,    # .npy file to write; `path`.json beside it says what is in it
+    data:str,     # what `items_of` takes
+    n:int,        # pairs
+    side:int=64,  # px
+    split:str='train',
+    seed:int=0,
+)->np.ndarray:    # (n, side, side, 8) uint8, a memory map
+    "Pictures with mattes in a pool, rendered once"
+    path,want = Path(path),dict(n=n, side=side, split=split, seed=seed, data=str(data))
+    meta = Path(f'{path}.json')
+    if not (path.exists() and meta.exists() and json.loads(meta.read_text())==want):
+        m = Mattes([i for i in items_of(data) if i.split==split], side, n, split=='train', seed)
+        with atomic_path(path) as t, open(t, 'wb') as f: np.save(f, np.stack([locked(*m.pictures(i)) for i in tqdm(range(n), desc=path.stem, unit='pair', disable=None)]))
+        with atomic_path(meta) as t: t.write_text(json.dumps(want))
+    return np.load(path, mmap_mode='r')

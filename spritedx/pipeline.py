@@ -21,7 +21,7 @@ from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, cell_spread, find_grid, fit_grid, quarters, sample
-from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unspill
+from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill
 from .matte import MatteOptions, cutter
 from .near import nearest
 from .outsider import LIMIT, outsider
@@ -225,7 +225,7 @@ def to_native(
     if g.kind=='grid': return sample(x, g)
     if opt.size!='auto': return as_rgba(x)
     side = settings().size
-    if max(x.shape[:2])<=side or g.kind=='native' and noise_level(x)==0: return as_rgba(x)
+    if max(x.shape[:2])<=side or g.kind=='native': return as_rgba(x)
     r.warn(f'no pixel grid found: fitted to {side} px; this may not be pixel art, which is all the network knows')
     return shrink(x, side)
 
@@ -295,18 +295,19 @@ def grid_for_height(
     g:Grid,      # as found
     first:Callable, # a grid, or None for the one the pipeline takes, to the first frame's result
     height:int,  # px
-    tries:int=4,
+    tries:int=6,
 )->tuple:        # Grid or None where the one that was found has it, and the height that comes out
     "The grid in which the sprite of the first frame is so many cells tall"
     x = first(None); b = _box(x)
     if b is None or b[1]-b[0]==height: return None,height
     of = np.array(g.size[::-1])/x.shape[:2] # cells of the grid to one of the result's, where there was no grid
-    box = (b[0]*of[0], b[1]*of[0], b[2]*of[1], b[3]*of[1]); step,best = (box[1]-box[0])/height,(None, 0)
+    box = (b[0]*of[0], b[1]*of[0], b[2]*of[1], b[3]*of[1]); step,best,tried = (box[1]-box[0])/height,(None, 0),{}
     for _ in range(tries):
         h = (lambda b: b[1]-b[0] if b else 0)(_box(first(new := regrid(g, step, box))))
         if abs(h-height)<abs(best[1]-height): best = new,h
         if h in (0, height): break
-        step *= (h+.2*np.sign(h-height))/height
+        tried[h>height] = step # the last that was too low, and too tall
+        step = (tried[0]*tried[1])**.5 if len(tried)>1 else step*(h+.2*np.sign(h-height))/height
     return best
 
 # %% ../nbs/40_pipeline.ipynb #1312e0b3
@@ -411,7 +412,9 @@ def _not_a_key(key, net):
 def _matted(given, done, r):
     if r.matte=='none': return as_opaque(done)
     if r.matte!='key': return refine_matte(done, given) if r.matte=='network' else done
-    if key_of(r).saturated: return unkept(np.dstack([done[..., :3], regained(given[..., 3], done[..., 3], given[..., :3])]), done[..., 3], key_of(r))
+    if key_of(r).saturated:
+        both = np.dstack([done[..., :3], regained(given[..., 3], done[..., 3], given[..., :3])])
+        return unmixed(unkept(both, done[..., 3], key_of(r)), done[..., 3], key_of(r))
     return refine_matte(np.dstack([done[..., :3], join_mattes(given[..., 3], done[..., 3])]), given) # white, black or grey: both may err
 
 def _full_picture(frames):
@@ -619,6 +622,7 @@ def clean_stream(
         if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')
     clock('grid')
     know(list(matted.values()), g, opt, r); clock('outsider')
+    if g.kind=='native' and noise_level(list(matted.values())): g = replace(g, kind='none') # too many colours to be large pixel art; said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
     as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte)
     net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))

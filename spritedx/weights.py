@@ -19,9 +19,10 @@ from .core import SpriteDXError, atomic_path
 from .flow import FlowNet, flow_from_json, flow_json
 from .ledger import checkout, file_hash, read_ledger
 from .strategies import StrategySpec
+from .variants import UNetSpec, VariantSpec
 
 # %% ../nbs/30_weights.ipynb #e352fb9e
-SPECS = ACSpec,StrategySpec # networks that a file of weights may hold
+SPECS = ACSpec,StrategySpec,UNetSpec,VariantSpec # networks that a file of weights may hold
 
 def _stored(k, v):
     "A tensor as it is written"
