@@ -6,9 +6,9 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 
 # %% auto #0
 __all__ = ['SMALL', 'STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'unevenness',
-           'seems_enlarged', 'grid_of', 'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid',
-           'grid_for_height', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'rested',
-           'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream',
+           'seems_enlarged', 'surer', 'grid_of', 'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand',
+           'regrid', 'grid_for_height', 'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored',
+           'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream',
            'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
@@ -196,6 +196,17 @@ def _drawn(x, g, most=12.):
     "Is it as somebody drew it, if larger than the network's frame: no noise, lone hard pixels in plenty, and no more evidence for its best grid than a sprite's own pixels give?"
     return max(x.shape[:2])<=4*settings().size and g.evidence<most and noise_level(x)==0 and find_grid(x).kind=='native'
 
+def surer(
+    cut:Grid,   # of the sprite cut out
+    whole:Grid, # of the picture
+    far:float=1.15,
+    few:int=16, # cells along the longer side that most sprites have
+)->Grid:
+    "The picture's grid, unless the sprite's own has cells of another size and is surer, or the picture's has hardly any"
+    if cut.kind!='grid' or whole.kind!='grid': return cut if cut.kind=='grid' else whole
+    differ = abs(np.log(np.prod(cut.pitch)/np.prod(whole.pitch)))>2*np.log(far)
+    return cut if differ and (cut.confidence>whole.confidence or max(whole.size)<few<=max(cut.size)) else whole
+
 def grid_of(
     frames:list, # (H, W, 4) uint8 with a matte: a few of the clip's
     raw:list,    # the same before
@@ -204,10 +215,11 @@ def grid_of(
     "The grid of a picture or a clip"
     # what stands on a key colour and is larger than the network's frame was drawn by a generator: it must have a grid
     expect = r.matte=='key' and max(frames[0].shape[:2])>settings().size
-    # a matte made from white or black goes wrong by parts of a cell where the sprite is as light or dark; its edges are in the picture itself
-    plain = expect and r.key and not key_of(r).saturated
+    # a matte moves edges by parts of a cell, where the sprite is as light as a white key, or where light lets a green one through; in the picture itself they are where they are
+    plain = expect and r.key
     seen = raw if plain else [f for f in frames if f[..., 3].any()] or raw[:1]
     found = [find_grid(f, expect=expect) for f in seen]
+    if plain and key_of(r).saturated: found = [surer(find_grid(m, expect=expect), g) for m,g in zip(frames, found)]
     if expect: found = [Grid.uniform(*f.shape[1::-1], .5) if _drawn(f, g) else g for f,g in zip(seen, found)]
     if max(frames[0].shape[:2])<=settings().size: found = list(map(_small_grid, seen, found))
     rank = dict(grid=2, native=1, none=0)
