@@ -410,6 +410,11 @@ def unspill(
     return keep(map(recoloured, frames))
 
 # %% ../nbs/13_key.ipynb #b846f330
+def _leaning(rgb, key):
+    "Which colours, (h, w, 3) uint8, lean to a saturated key's hue more than to any other"
+    hue = toed(key.color)[1:]; lab = toed(rgb)[..., 1:]; lean = lab@(hue/np.linalg.norm(hue)).astype(lab.dtype)
+    return (lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1))
+
 def unkept(
     x:np.ndarray,    # (h, w, 4) uint8, native size: a network's colours and the key's alpha
     seen:np.ndarray, # (h, w) uint8: the network's alpha
@@ -420,8 +425,7 @@ def unkept(
 )->np.ndarray:       # (h, w, 4) uint8
     "Without contour pixels that lean to a saturated key's hue and that a network takes for background"
     if not key.saturated: return x
-    out = x.copy(); hue = toed(key.color)[1:]; lab = toed(x[..., :3])[..., 1:]; lean = lab@(hue/np.linalg.norm(hue)).astype(lab.dtype)
-    leans = (lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1)); doubt = leans&(seen<=least)
+    out,leans = x.copy(),_leaning(x[..., :3], key); doubt = leans&(seen<=least)
     if (leans&(seen>200)&_inside(x[..., 3])).sum()>=own: return x
     for _ in range(rounds): out[doubt&~_inside(out[..., 3])] = 0
     return out
@@ -446,8 +450,7 @@ def unmixed(
 )->np.ndarray:       # (h, w, 4) uint8
     "Without what of a saturated key shows through where a network is not sure"
     if not key.saturated: return x
-    hue = toed(key.color)[1:]; lab = toed(x[..., :3])[..., 1:]; lean = lab@(hue/np.linalg.norm(hue)).astype(lab.dtype)
-    leans = (x[..., 3]>127)&(lean>.06)&(lean>.8*np.linalg.norm(lab, axis=-1)); doubt = leans&(seen<sure)
+    leans = (x[..., 3]>127)&_leaning(x[..., :3], key); doubt = leans&(seen<sure)
     if (leans&~doubt&_inside(x[..., 3])).sum()>=max(own, doubt.sum()/times): return x
     t,left = share_of(x[..., :3], key); out = x.copy()
     out[doubt, :3] = left[doubt]; out[doubt&(t>.5)] = 0

@@ -195,6 +195,7 @@ def with_extra(
 )->Recipe:
     "The recipe with one source more"
     if not 0<share<1: raise SpriteDXError(f'--extra-share {share:g} cannot be had; use a number above 0 and below 1')
+    if not r.pools: raise SpriteDXError('this recipe only leaves blocks out of another; add a source to one that trains')
     read_catalogue(extra)
     seen = sum(p.n*(p.side/64)**2 for p in r.pools) # batches hold as many pixels whatever the side, and are drawn evenly
     return replace(r, pools=(*r.pools, Pool('extra64', str(extra), max(64, round(seen*share/(1-share))), 64, 71, damage=r.pools[0].damage)))

@@ -85,6 +85,15 @@ def test_the_graph_that_ships_is_that_of_the_weights_that_ship():
     b = graph_path().read_bytes()
     assert len(b)<200_000 and b'site-packages' not in b and b'.py' not in b
 
+def test_the_key_goes_from_where_it_shows_through():
+    "A dark gap that is mostly magenta goes, glass keeps what is not magenta in it, and nothing of which the network is sure changes"
+    given = np.full((24, 24, 4), (255, 0, 255, 0), np.uint8); given[4:20, 4:20] = (60, 60, 60, 255)
+    given[8:16, 8:10] = (200, 6, 200, 255); given[8:16, 13:15] = (115, 40, 115, 255)
+    done = given.copy(); done[8:16, 8:15, 3] = 150; done[8:16, 10:13, 3] = 255
+    r = pipeline.Report(); r.matte,r.key = 'key','ff00ff'; out = pipeline._matted(given, done, r)
+    assert not out[8:16, 8:10].any() and np.ptp(out[8:16, 13:15, :3].astype(int), -1).max()<4 and (out[8:16, 13:15, 3]==255).all()
+    done[8:16, 8:15, 3] = 255; assert np.array_equal(pipeline._matted(given, done, r), done)
+
 def test_a_graph_in_eight_bits_ships_only_if_it_is_as_good(tmp_path):
     "By the bound of its page; then its header says whose weights it holds, and it cleans as the float graph does, but for a few pixels"
     here = checkout()/'data'/'int8'; best = json.loads((here/'int8.json').read_text())['best']
