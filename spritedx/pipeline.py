@@ -25,7 +25,7 @@ from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matt
 from .matte import MatteOptions, cutter
 from .near import nearest
 from .outsider import LIMIT, outsider
-from .palette import Palette, dither, extract, noise_level, snap, toed
+from .palette import Palette, choose, dither, extract, noise_level, snap, toed
 from .sprite import ANCHORS, Sprite, clean_outline, fit, on_canvas, outline_colours
 
 # %% ../nbs/40_pipeline.ipynb #f4a4a6e9
@@ -497,7 +497,7 @@ def finish(
     opt:Options,
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
-    given=None,           # the same frames as sampled, of a clip
+    given=None,           # the same frames as sampled: then their own colours are weighed, and a clip rests
 )->tuple:                 # frames, Palette
     "Binary alpha, a palette, and what was asked for of the outline"
     frames = keep(_edges(f, opt) for f in frames)
@@ -505,9 +505,13 @@ def finish(
     if not seen:
         r.warn('nothing is left: the picture seems to be background only')
         return frames,None
-    few = [frames[i] for i in seen[::max(1, len(seen)//12)]]
-    own,to = _palettes(few, opt, STEP if r.network else None)
-    frames = keep(_each(lambda f: snap(f, own), frames))
+    few = seen[::max(1, len(seen)//12)]
+    if r.network and given is not None and str(opt.palette)=='auto' and not opt.colours:
+        one,own = choose(frames, given, few); to = own
+        frames = keep(_each(one, range(len(frames))))
+    else:
+        own,to = _palettes([frames[i] for i in few], opt, STEP if r.network else None)
+        frames = keep(_each(lambda f: snap(f, own), frames))
     if r.matte=='key' and r.network:
         frames = unspill(frames, key_of(r), keep)
         if str(opt.palette)=='auto' and own is to: own = to = _used(own, frames)
