@@ -327,14 +327,15 @@ def refine(
     cy:np.ndarray, # and y
     p:float,       # first pitch
     weigh=np.asarray, # what becomes of votes: `central` where the picture is filled to its sides
+    tau=.06,       # see `walk`: with the pitch known, cells vary less; wider, and what stands on other cells (a scene, a halo) slips one in here and there
 )->tuple: # cuts_x, cuts_y, pitch, nats a vote
     "Cuts and pitch from votes cast by whole cells, weighted by their tile's evidence"
     h, w = x.shape[:2]; px = py = p
     cx, cy = extend(cx, w, p), extend(cy, h, p)
     for last in (False, True):
-        _, i, ex, _ = evidence(weigh(votes(gradient(cell_rows(x, cy), 1, 1))), px, 1.); cx = place(ex, px, 1.)
+        _, i, ex, _ = evidence(weigh(votes(gradient(cell_rows(x, cy), 1, 1))), px, 1.); cx = place(ex, px, 1., tau)
         if not last: px = slope(cx, ex)
-        _, j, ey, _ = evidence(weigh(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1))), py, 1.); cy = place(ey, py, 1.)
+        _, j, ey, _ = evidence(weigh(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1))), py, 1.); cy = place(ey, py, 1., tau)
         n, m = ex.sum()+1e-6, ey.sum()+1e-6
         if not last: py = slope(cy, ey); px, py = [.3*(px*n+py*m)/(n+m)+.7*q for q in (px, py)]
         cx, cy = extend(cx, w, px), extend(cy, h, py)

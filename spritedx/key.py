@@ -6,14 +6,15 @@ Docs: https://spritedx.github.io/spritedx/key.html.md"""
 
 # %% auto #0
 __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_neighbours', 'refine_matte', 'join_mattes',
-           'unspill', 'unkept', 'share_of', 'unmixed', 'regained']
+           'matte_clues', 'weighed_matte', 'unspill', 'unkept', 'share_of', 'unmixed', 'regained']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
 from dataclasses import dataclass
 import numpy as np
 from .core import to_float, to_uint8
-from .near import connected, nearest_in
+from .near import box_sum, connected, nearest_in
 from .palette import toed, toed_inv, toed_planes
+from .session import opinion
 
 # %% ../nbs/13_key.ipynb #8e2a475e
 @dataclass(frozen=True, eq=False)
@@ -341,6 +342,62 @@ def join_mattes(
     "One matte of two"
     a,b = (_logit(v/np.float32(255)) for v in (key, net))
     return to_uint8(_sigmoid((trust*a+b)/(trust+1)))
+
+# %% ../nbs/13_key.ipynb #5b8f535b
+def matte_clues(
+    guess:np.ndarray, # (h, w) uint8, the matte so far
+    net:np.ndarray,   # (h, w) uint8, the network's
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha
+    key:Key=None,     # the one it stood on
+    side:float=.035,  # of a bin of colours, toed OKLab
+    width:float=.04,  # how far colours are alike, toed OKLab
+    r:int=3,          # how far neighbours of like colour are looked for, px
+)->dict:              # {name: (h, w) float32}
+    "What speaks for each pixel being the sprite's"
+    o,a,g = (v.astype(np.float32)/255 for v in (guess, net, given[..., 3])); lab = toed(given[..., :3]).astype(np.float32); h,w = a.shape
+    mean = lambda x,r: box_sum(x, r)/(2*r+1)**2
+    f = dict(net=_logit(a), guess=_logit(o), key=g, all_net=a.mean(), all_guess=o.mean(), net15=mean(a, 7))
+    for k,x in dict(net=a, guess=o, key=g).items(): f |= {f'{k}3': mean(x, 1), f'{k}7': mean(x, 3)}
+    b = np.unique(np.floor(lab/side).astype(np.int64)@np.array([1, 1<<12, 1<<24]), return_inverse=True)[1].reshape(h, w); n = np.bincount(b.ravel())
+    rim = np.ones((h, w), bool); rim[1:-1, 1:-1] = False; share = lambda x: (np.bincount(b.ravel(), x.ravel())/n)[b]
+    f |= dict(colour=np.log1p(n)[b], colour_net=share(a), colour_guess=share(o), colour_rim=np.log(np.bincount(b[rim], minlength=len(n))/rim.sum()+1e-3)[b])
+    P,A,alike,like = np.pad(lab, ((r, r), (r, r), (0, 0)), 'edge'),np.pad(a, r),np.full((h, w), 1e-3, np.float32),np.zeros((h, w), np.float32)
+    for i,j in np.ndindex(2*r+1, 2*r+1):
+        if i==j==r: continue
+        k = np.exp(-((P[i:i+h, j:j+w]-lab)**2).sum(-1)/(2*width**2)); like += k*A[i:i+h, j:j+w]; alike += k
+    f |= dict(like=alike, like_net=like/alike)
+    for k,m in dict(part=o>.5, hole=o<=.5).items(): f |= dict(zip((k, f'{k}_net', f'{k}_rim'), _parts(m, a)))
+    y,x = np.arange(h)[:, None],np.arange(w)
+    f |= dict(rim=np.minimum(np.minimum(y, h-1-y), np.minimum(x, w-1-x)).clip(0, 10), off_back=_off_mean(lab, o<.2), off_front=_off_mean(lab, o>.8), L=lab[..., 0], chroma=np.sqrt((lab[..., 1:]**2).sum(-1)),
+        keyed=float(key is not None), saturated=float(key is not None and key.saturated))
+    return {k: np.broadcast_to(v, (h, w)).astype(np.float32) for k,v in f.items()}
+
+def _parts(m, a):
+    "Of the part of a mask that each pixel is in: log of its size, mean of `a`, and whether it reaches the border"
+    lb,n = connected(m); size = np.bincount(lb.ravel(), minlength=n+1); mean = np.bincount(lb.ravel(), a.ravel(), n+1)/np.maximum(size, 1)
+    out = np.zeros(n+1, bool); out[np.r_[lb[0], lb[-1], lb[:, 0], lb[:, -1]]] = True; out[0] = False
+    return np.where(m, np.log1p(size)[lb], 0),np.where(m, mean[lb], 0),out[lb]
+
+def _off_mean(lab, of, r=4):
+    "How far each colour is from the mean of those nearby that `of` picks; -1 where there is none"
+    n = box_sum(of.astype(np.float32), r); m = box_sum(lab*of[..., None], r)/np.maximum(n, 1)[..., None]
+    return np.where(n>.5, np.sqrt(((lab-m)**2).sum(-1)), -1)
+
+def weighed_matte(
+    x:np.ndarray,     # (h, w, 4) uint8, native size: the matte so far
+    done:np.ndarray,  # (h, w, 4) uint8, the network's answer
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha
+    key:Key=None,
+    reach:int=3,      # how far from what either sees anything is asked, px
+    most:float=.8,    # where more would turn than this share of the sprite, nothing does
+)->np.ndarray:        # (h, w, 4) uint8
+    "A matte after everything that is known has been weighed"
+    near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
+    if not near.any(): return x
+    f = matte_clues(x[..., 3], done[..., 3], given, key); p = x[..., 3].copy(); p[near] = to_uint8(_sigmoid(opinion('matte.safetensors', {k: v[near] for k,v in f.items()})))
+    turned = (p>127)!=(x[..., 3]>127)
+    if turned.sum()>most*(x[..., 3]>127).sum(): return x
+    return np.where(turned[..., None], np.dstack([done[..., :3], p]), x)
 
 # %% ../nbs/13_key.ipynb #b825dd9f
 def _inside(a):

@@ -10,14 +10,13 @@ __all__ = ['FINE', 'NEAR', 'oklab', 'oklab_inv', 'toed', 'toed_planes', 'toed_in
            'clues', 'chances', 'earning', 'choose']
 
 # %% ../nbs/10_palette.ipynb #89013d05
-import functools, json, re, struct
+import re, struct
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from .core import SpriteDXError, atomic_path
-from .near import close_pairs, nearest
-from .session import read_tensors
+from .near import box_sum, close_pairs, nearest
+from .session import opinion
 
 # %% ../nbs/10_palette.ipynb #1c4e3415
 _lms = np.array([[.4122214708, .5363325363, .0514459929], [.2119034982, .6806995451, .1073969566], [.0883024619, .2817188376, .6299787005]])
@@ -435,18 +434,11 @@ def _nine(x):
     p,(h,w) = np.pad(x, ((1, 1), (1, 1))+((0, 0),)*(x.ndim-2), 'edge'),x.shape[:2]
     return [p[i:i+h, j:j+w] for i in range(3) for j in range(3)]
 
-def _box(x, r):
-    "Sums over squares of side 2r+1"
-    for ax in (0, 1):
-        c,n = np.cumsum(np.concatenate([np.zeros_like(x.take([0], ax)), x], ax), ax),x.shape[ax]; i = np.arange(n)
-        x = c.take(np.minimum(i+r+1, n), ax)-c.take(np.maximum(i-r, 0), ax)
-    return x
-
 def _behind(given, vis, far=2, r=5):
     "The background, as it would go on under a sprite that is visible at `vis`"
-    out = _box(vis.astype(np.float32), far)<.5
+    out = box_sum(vis.astype(np.float32), far)<.5
     if not out.any(): return given
-    n,s = _box(out.astype(np.float32), r)[..., None],_box(given*out[..., None], r)
+    n,s = box_sum(out.astype(np.float32), r)[..., None],box_sum(given*out[..., None], r)
     return np.where(out[..., None], given, np.where(n>.5, s/np.maximum(n, 1), given[out].mean(0)))
 
 def blend_of(
@@ -506,27 +498,20 @@ def _explained(x, given, pal, lab, c, vis):
     "How the squared residual of what was sampled changes where a pixel becomes each colour, in units of its noise; how much of a cell is its own, and how much noise there is"
     P,g,a = pal.colors/np.float32(255),given[..., :3]/np.float32(255),x[..., 3:]/np.float32(255)
     drawn = np.zeros_like(g); drawn[vis] = P[lab]; drawn = a*drawn+(1-a)*_behind(g, vis)
-    use = _box(vis.astype(np.float32), 1)>.5; k = blend_of(g, drawn, use); rest = g-blended(drawn, k)
+    use = box_sum(vis.astype(np.float32), 1)>.5; k = blend_of(g, drawn, use); rest = g-blended(drawn, k)
     noise = max(1.48*float(np.median(np.abs(rest[use]))), 2/255); power = _middle(k)**2+2*k[0]**2+2*k[1]**2+4*k[2]**2
     D = a[vis][:, None]*(P[c]-P[lab][:, None]); e = (power*(D*D).sum(-1)-2*(D*blended(rest, k)[vis][:, None]).sum(-1))/noise**2
     return dict(worse=np.log1p(e-e.min(1, keepdims=True)), change=np.sign(e)*np.log1p(np.abs(e)), own_share=_middle(k), noise=np.log(noise))
 
 # %% ../nbs/10_palette.ipynb #142bcc5c
-@functools.cache
-def _weights():
-    t,meta = read_tensors(files('spritedx')/'weights'/'choice.safetensors')
-    return t,json.loads(meta['clues'])
-
 def chances(
     f:dict,       # from `clues`
     block:int=1<<15,
 )->np.ndarray:    # (n, k), rows of sum 1
     "How likely each of its colours is a pixel's"
-    t,names = _weights(); x = np.stack([f[k] for k in names], -1); relu = lambda v: np.maximum(v, 0, out=v)
-    def one(x):
-        h = relu(relu(((x-t['mean'])/t['scale']).clip(-8, 8)@t['w1']+t['b1'])@t['w2']+t['b2'])@t['w3']
-        e = np.exp(h-h.max(1, keepdims=True)); return e/e.sum(1, keepdims=True)
-    return np.concatenate([one(x[i:i+block]) for i in range(0, len(x), block)])
+    def one(f): h = opinion('choice.safetensors', f); e = np.exp(h-h.max(1, keepdims=True)); return e/e.sum(1, keepdims=True)
+    n = len(f['d'])
+    return np.concatenate([one({k: v[i:i+block] for k,v in f.items()}) for i in range(0, n, block)])
 
 # %% ../nbs/10_palette.ipynb #38162bec
 def earning(

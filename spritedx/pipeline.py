@@ -21,7 +21,7 @@ from itertools import islice
 import numpy as np
 from .core import SpriteDXError, as_rgba, premultiply, settings, to_float, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, cell_spread, find_grid, fit_grid, quarters, sample
-from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill
+from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import nearest
 from .outsider import LIMIT, outsider
@@ -405,7 +405,7 @@ def restored(
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, seen, opt, r, box)
             if not k: _reconsider(part[0], done[0], r)
-            yield from (_matted(f[..., :4], d, r) for f,d in zip(part, done))
+            yield from (_matted(f[..., :4], d, r, opt.alpha=='soft') for f,d in zip(part, done))
     return keep(parts())
 
 def _reconsider(given, done, r):
@@ -421,13 +421,16 @@ def _not_a_key(key, net):
     k = _sides(key).sum()
     return k>.1 and _sides(net).sum()<.6*k
 
-def _matted(given, done, r):
+def _matted(given, done, r, soft=False):
     if r.matte=='none': return as_opaque(done)
-    if r.matte!='key': return refine_matte(done, given) if r.matte=='network' else done
-    if key_of(r).saturated:
+    if r.matte not in ('key', 'network'): return done
+    key = key_of(r) if r.matte=='key' else None
+    if key is None: x = refine_matte(done, given)
+    elif key.saturated:
         both = np.dstack([done[..., :3], regained(given[..., 3], done[..., 3], given[..., :3])])
-        return unmixed(unkept(both, done[..., 3], key_of(r)), done[..., 3], key_of(r))
-    return refine_matte(np.dstack([done[..., :3], join_mattes(given[..., 3], done[..., 3])]), given) # white, black or grey: both may err
+        x = unmixed(unkept(both, done[..., 3], key), done[..., 3], key)
+    else: x = refine_matte(np.dstack([done[..., :3], join_mattes(given[..., 3], done[..., 3])]), given) # white, black or grey: both may err
+    return x if soft else weighed_matte(x, done, given, key) # it was fitted on hard sprites
 
 def _full_picture(frames):
     "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or a band from left to right, or could it hardly decide?"
