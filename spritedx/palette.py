@@ -519,6 +519,7 @@ def earning(
     c:np.ndarray,    # (n, k) of which colours
     n:int,           # colours
     least:float=.75, # pixels
+    most:int=96,     # colours, whatever they earn
 )->np.ndarray:       # (n,) bool
     "Which colours stay"
     stay = np.isin(np.arange(n), c); rows = np.arange(len(p))
@@ -528,7 +529,7 @@ def earning(
     a,b,pa,pb = best(rows)
     while stay.sum()>1:
         loss = np.bincount(a, np.maximum(pa, 0)-pb, n); loss[~stay] = np.inf; j = loss.argmin()
-        if loss[j]>=least: break
+        if loss[j]>=least and stay.sum()<=most: break
         stay[j] = False
         if len(i := np.flatnonzero((a==j)|(b==j))): a[i],b[i],pa[i],pb[i] = best(i)
     return stay
