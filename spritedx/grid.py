@@ -8,8 +8,9 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 __all__ = ['BINS', 'RINGS', 'STEPS', 'FINE', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
            'pyramid', 'candidates', 'residuals', 'models', 'evidence', 'score', 'middle', 'central', 'outskirts',
            'is_codec', 'related', 'choose', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
-           'refine', 'fine_details', 'is_native', 'exact_scale', 'coarser', 'content_box', 'find_grid', 'halved_grid',
-           'core_samples', 'middles', 'agree', 'sample', 'cell_spread', 'quarters', 'fit_cuts', 'fit_grid']
+           'refine', 'fine_details', 'is_native', 'exact_scale', 'coarser', 'content_box', 'find_grid', 'within',
+           'halved_grid', 'core_samples', 'middles', 'agree', 'sample', 'cell_spread', 'quarters', 'fit_cuts',
+           'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -419,7 +420,7 @@ def find_grid(
     "The native pixel grid of a picture"
     if min(rgba.shape[:2])<2: raise SpriteDXError('a picture of one pixel row has no grid; give one at least 2x2')
     if alpha is None and (e := exact_scale(rgba)):
-        return Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])])
+        return within(Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])]), rgba)
     if rgba.shape[0]*rgba.shape[1]>most: return halved_grid(rgba, alpha, most, expect)
     P = planes(rgba, alpha); H, W = P.shape[:2]; y0, y1, x0, x1 = content_box(P); x = P[y0:y1, x0:x1]
     scales, levels = pyramid(x); full = x.shape[:2]==(H, W) and P.shape[-1]==3; weigh = central if full else np.asarray
@@ -437,6 +438,18 @@ def find_grid(
         cx, cy, q, contrast = more; j = min(int(np.log2(max(p*q/4, 1))), len(scales)-1-k); f *= 2**j
         cx, cy, p, _ = refine(scales[k+j], cx/2**j, cy/2**j, p*q/2**j, weigh)
     return Grid.from_cuts(*[extend(c*f+o, n, width(c)*f) for c, o, n in ((cx, x0, W), (cy, y0, H))], 1-1/max(contrast, 1), evidence=s)
+
+def within(
+    g:Grid,          # of a picture enlarged without loss
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+    side=128,        # cells; what has no more is taken as it is
+)->Grid:
+    "The grid that such a picture had before, if it was a generator's and not somebody's pixels"
+    if max(g.size)<=side: return g
+    y, x = [np.clip(((c[1:]+c[:-1])/2).astype(int), 0, n-1) for c, n in ((g.cuts_y, rgba.shape[0]), (g.cuts_x, rgba.shape[1]))]
+    inner = find_grid(as_rgba(rgba)[y][:, x])
+    if inner.kind!='grid': return g
+    return Grid.from_cuts(*[np.interp(a, np.arange(len(b)), b) for a, b in ((inner.cuts_x, g.cuts_x), (inner.cuts_y, g.cuts_y))], inner.confidence, evidence=inner.evidence)
 
 def halved_grid(rgba, alpha, most, expect=False):
     "The grid of a very large picture, from half its size unless its middle is native"

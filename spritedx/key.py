@@ -389,15 +389,16 @@ def weighed_matte(
     given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha
     key:Key=None,
     reach:int=3,      # how far from what either sees anything is asked, px
+    sure:float=.7,    # below that what the rules said stays
     most:float=.8,    # where more would turn than this share of the sprite, nothing does
 )->np.ndarray:        # (h, w, 4) uint8
     "A matte after everything that is known has been weighed"
     near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
     if not near.any(): return x
-    f = matte_clues(x[..., 3], done[..., 3], given, key); p = x[..., 3].copy(); p[near] = to_uint8(_sigmoid(opinion('matte.safetensors', {k: v[near] for k,v in f.items()})))
-    turned = (p>127)!=(x[..., 3]>127)
+    p = np.zeros(near.shape, np.float32); p[near] = _sigmoid(opinion('matte.safetensors', {k: v[near] for k,v in matte_clues(x[..., 3], done[..., 3], given, key).items()}))
+    turned = near&np.where(x[..., 3]>127, p<1-sure, p>sure)
     if turned.sum()>most*(x[..., 3]>127).sum(): return x
-    return np.where(turned[..., None], np.dstack([done[..., :3], p]), x)
+    return np.where(turned[..., None], np.dstack([done[..., :3], to_uint8(p)]), x)
 
 # %% ../nbs/13_key.ipynb #b825dd9f
 def _inside(a):

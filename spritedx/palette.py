@@ -472,7 +472,7 @@ def clues(
 )->tuple: # {name: (n, k) float32} for the n visible pixels, (n, k) which colours
     "What speaks for each of the nearest colours of a pixel"
     vis,C,N,Y = x[..., 3]>0,toed(pal.colors),toed(x[..., :3]),toed(given[..., :3]); at = np.nonzero(vis); X,y = N[vis],Y[vis]
-    d = np.sqrt(((X[:, None]-C)**2).sum(-1)); c = np.argsort(d, 1, kind='stable')[:, :k]; d = np.take_along_axis(d, c, 1); lab = c[:, 0]; Z = C[c]
+    d,c = _nearest_few(X, C, k); lab,Z = c[:, 0],C[c]
     away = lambda a,b: np.sqrt(((a-b)**2).sum(-1))
     out = dict(d=d, more=d-d[:, :1], second=d[:, min(1, d.shape[1]-1)][:, None], core=away(y[:, None], Z), L=Z[..., 0], chroma=away(Z[..., 1:], 0), own_L=X[:, :1], lighter=Z[..., 0]-X[:, :1], alpha=x[vis][:, 3:]/255)
     moved = X-y; far = np.sqrt((moved**2).sum(-1))[:, None]
@@ -481,6 +481,11 @@ def clues(
     s = away(np.stack([_nine(N)[i] for i in (1, 3, 5, 7)]), N)[:, vis]
     out |= dict(quarter=q.min(-1), quarters=q.mean(-1), step=s.min(0)[:, None], steps=np.median(s, 0)[:, None])
     return {k: np.broadcast_to(v, c.shape).astype(np.float32) for k,v in (out|_counted(lab, c, d, C, vis)|_explained(x, given, pal, lab, c, vis)).items()},c
+
+def _nearest_few(x, to, k, block=1<<12):
+    "Distances to the `k` nearest of `to`, and which they are, nearest first"
+    def part(x): d = np.sqrt(((x[:, None]-to)**2).sum(-1)); c = np.argsort(d, 1, kind='stable')[:, :k]; return np.take_along_axis(d, c, 1),c
+    return map(np.concatenate, zip(*(part(x[i:i+block]) for i in range(0, len(x), block))))
 
 def _counted(lab, c, d, C, vis, r=4):
     "Where else each colour is: in the picture, within `r` pixels, next to this one; how wide it is spread, and how lonely it is"
@@ -506,7 +511,7 @@ def _explained(x, given, pal, lab, c, vis):
 # %% ../nbs/10_palette.ipynb #142bcc5c
 def chances(
     f:dict,       # from `clues`
-    block:int=1<<15,
+    block:int=1<<12, # pixels weighed at a time
 )->np.ndarray:    # (n, k), rows of sum 1
     "How likely each of its colours is a pixel's"
     def one(f): h = opinion('choice.safetensors', f); e = np.exp(h-h.max(1, keepdims=True)); return e/e.sum(1, keepdims=True)
