@@ -201,11 +201,16 @@ def test_experiments_have_records():
     numbers = {int(o.name[:3]) for o in (nbs/'experiments').glob('[0-9]*.ipynb')}
     assert numbers=={r.number for r in records}
 
-def test_the_outsider_nets_are_those_that_were_measured():
-    "They have a page of their own, not a record of the ledger"
-    assert file_hash(root/'spritedx'/'weights'/'outsider.safetensors')==json.loads((root/'data'/'outsider'/'ood.json').read_text())['nets']
+SMALL = {'outsider': ('outsider/ood.json', 'nets'), 'choice': ('palette/weighed.json', 'weights'), 'matte': ('matte/weighed.json', 'weights')} # what numpy asks: a page each that holds the fit, and no card
+big = [o for o in weights if o.stem not in SMALL]
 
-@pytest.mark.parametrize('path', [o for o in weights if o.name!='outsider.safetensors'], ids=lambda o: o.name)
+@pytest.mark.parametrize('name', SMALL)
+def test_the_small_networks_are_those_that_were_measured(name):
+    f,k = SMALL[name]; p = root/'spritedx'/'weights'/f'{name}.safetensors'; meta = weights_meta(p)
+    assert file_hash(p)==json.loads((root/'data'/f).read_text())[k]
+    assert meta['licence']=='Apache-2.0' and (root/meta['fitted']).is_file() and p.stat().st_size<1e5
+
+@pytest.mark.parametrize('path', big, ids=lambda o: o.name)
 def test_shipped_weights_are_those_of_their_record(path):
     "The latest adopted record that names the file holds its hash; the matting networks and the flow have records of their own, and the former say whose pictures they learned from"
     matting = {o['weights']: o['weights_hash'] for p in (root/'data'/'birefnet').glob('*.json') if 'weights' in (o := json.loads(p.read_text()))}
@@ -219,7 +224,7 @@ def test_shipped_weights_are_those_of_their_record(path):
     assert mine, f'no adopted record names {path.name}'
     assert mine[-1].weights_hash==file_hash(path)
 
-@pytest.mark.parametrize('path', [o for o in weights if o.name!='outsider.safetensors'], ids=lambda o: o.name)
+@pytest.mark.parametrize('path', big, ids=lambda o: o.name)
 def test_shipped_weights_have_a_current_card(path):
     card = path.with_suffix('.md')
     assert card.is_file() and card.read_text()==model_card(path, root), f'spritedx.weights.model_card writes {card.name} anew'
