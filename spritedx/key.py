@@ -397,6 +397,7 @@ def weighed_matte(
     if not near.any(): return x
     p = np.zeros(near.shape, np.float32); p[near] = _sigmoid(opinion('matte.safetensors', {k: v[near] for k,v in matte_clues(x[..., 3], done[..., 3], given, key).items()}))
     turned = near&np.where(x[..., 3]>127, p<1-sure, p>sure)
+    if key is not None and key.saturated: turned &= (x[..., 3]>127)|(done[..., 3]>100)|~_leaning(done[..., :3], key) # what hue and network alike call background stays away
     if turned.sum()>most*(x[..., 3]>127).sum(): return x
     return np.where(turned[..., None], np.dstack([done[..., :3], to_uint8(p)]), x)
 

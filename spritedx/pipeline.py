@@ -636,11 +636,12 @@ def clean_stream(
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
     g = cells or grid_of(list(matted.values()), raw, r)
     if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
+    found = g # by which it is judged: cells of a wished height fit no picture
     if opt.height and cells is None:
         cells,tall = grid_for_height(g, functools.partial(_first, known, opt), opt.height); g = _told_grid(cells or g, r)
         if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')
     clock('grid')
-    know(list(matted.values()), g, opt, r); clock('outsider')
+    know(list(matted.values()), found, opt, r); clock('outsider')
     if g.kind=='native' and noise_level(list(matted.values())): g = replace(g, kind='none') # too many colours to be large pixel art; said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
     as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte)
