@@ -291,11 +291,11 @@ def ask_colours(
 )->np.ndarray:        # (h, w) float32
     "A matte after asking where else in the picture each pixel's colour stands"
     a = alpha.astype(np.float32)
-    bins = np.floor(toed(rgb)/side).astype(np.int64)@np.array([1, 1<<12, 1<<24])
-    inv = np.unique(bins, return_inverse=True)[1].ravel()
+    inv = _bins(toed(rgb), side).ravel()
     inside,outside = (np.bincount(inv, v.ravel())+doubt*v.mean()+.5 for v in (a, 1-a))
     return _sigmoid(_logit(a)+trust*np.log(inside/outside)[inv].reshape(a.shape))
 
+def _bins(lab, side): return np.unique(np.floor(lab/side).astype(np.int64)@np.array([1, 1<<12, 1<<24]), return_inverse=True)[1].reshape(lab.shape[:2])
 def _logit(a): return np.log((a+1e-3)/(1-a+1e-3))
 def _sigmoid(u): return (1/(1+np.exp(-u))).astype(np.float32)
 
@@ -358,7 +358,7 @@ def matte_clues(
     mean = lambda x,r: box_sum(x, r)/(2*r+1)**2
     f = dict(net=_logit(a), guess=_logit(o), key=g, all_net=a.mean(), all_guess=o.mean(), net15=mean(a, 7))
     for k,x in dict(net=a, guess=o, key=g).items(): f |= {f'{k}3': mean(x, 1), f'{k}7': mean(x, 3)}
-    b = np.unique(np.floor(lab/side).astype(np.int64)@np.array([1, 1<<12, 1<<24]), return_inverse=True)[1].reshape(h, w); n = np.bincount(b.ravel())
+    b = _bins(lab, side); n = np.bincount(b.ravel())
     rim = np.ones((h, w), bool); rim[1:-1, 1:-1] = False; share = lambda x: (np.bincount(b.ravel(), x.ravel())/n)[b]
     f |= dict(colour=np.log1p(n)[b], colour_net=share(a), colour_guess=share(o), colour_rim=np.log(np.bincount(b[rim], minlength=len(n))/rim.sum()+1e-3)[b])
     P,A,alike,like = np.pad(lab, ((r, r), (r, r), (0, 0)), 'edge'),np.pad(a, r),np.full((h, w), 1e-3, np.float32),np.zeros((h, w), np.float32)
