@@ -543,12 +543,12 @@ def choose(
     frames,          # sequence of (h, w, 4) uint8, a network's answers
     given,           # what was sampled of each, (h, w, 4 or 20) uint8
     few:list,        # places of those that decide which colours there are
-    least:float=.75, # pixels that a colour must earn in one of them
+    least:float=.75, # pixels that a colour must earn in each of them, on average
 )->tuple:            # a function from a frame's place to the frame in few colours, Palette
     "Colours that a clip is made of, and the likeliest of them for each pixel"
     fine = fine_colours([frames[i] for i in few])
     looked = [(chances(f), c) for f,c in (clues(frames[i], given[i], fine) for i in few)]
-    p,c = map(np.concatenate, zip(*looked)); stay = earning(p, c, len(fine), least*len(few)**.5)
+    p,c = map(np.concatenate, zip(*looked)); stay = earning(p, c, len(fine), least*len(few))
     pal = Palette(fine.colors[stay], 'extracted'); to = np.flatnonzero(stay)[nearest(toed(fine.colors), toed(pal.colors))] # where none of a pixel's stays
     known = dict(zip(few, looked))
     def one(i):
