@@ -628,6 +628,8 @@ class Damage:
     without:tuple=()             # operations left out
     cells:bool=False             # as the road samples them, see `on_road`
     resampled:float=.15          # share of these brought down by a resampling kernel instead
+    native:float=.12             # share of these damaged at their native size
+    crisp:float=0.               # share of these that went through an editor, or a website: sharpened, or another size for a while
 
     def at(self,
         k:float, # severity
@@ -713,7 +715,16 @@ def native(g, d=Damage(), matte=False, kinds=_plain+_rich):
     r = g.uniform(.05, 1.2*d.soften)
     first = [('rough_matte', dict(soften=r, fringe=g.uniform(0, 2*d.spill)))] if matte else [_paste(g, d, 1, kinds)]
     rest = [('blur', dict(radius=g.uniform(.05, .9*d.blur)))] if g.random()<.6 else []
-    return [*_hand(g, d), *first, *rest, ('noise', dict(sigma=g.uniform(*d.noise)*2)), *_grade(g, d), *(_code(g, d) if g.random()<.5 else [])]
+    noise = [('noise', dict(sigma=g.uniform(*d.noise)*2))]
+    if d.crisp and g.random()<d.crisp: noise = _edited(g, d, noise)
+    return [*_hand(g, d), *first, *rest, *noise, *_grade(g, d), *(_code(g, d) if g.random()<.5 else [])]
+
+def _edited(g, d, noise):
+    "What editors and websites do to a picture at its own size, before or after its noise"
+    k = g.random()
+    o = [] if k<.25 else [('sharpen', dict(radius=g.uniform(.4, 2), amount=g.uniform(.1, .7*d.halo+.1)))]
+    if k>.75 or not o: o = [('relevel', dict(factors=(g.uniform(.8, 2),), kernels=tuple(_pick(g, 'bilinear', 'bicubic', 'lanczos') for _ in range(2)), sigma=d.noise[0])), *o]
+    return [*noise, *o] if g.random()<.5 else [*o, *noise]
 
 def clean_in(g, d=Damage(), matte=True):
     "Nothing to do: the sprite as it is, with its matte or on a flat colour"
@@ -742,10 +753,10 @@ def on_road(g, d=Damage(), side=128):
     kinds = d.scenes or _plain+(_rich if g.random()<.3 else ())
     own,k = g.random()<.2 and not d.scenes,g.random()
     if k<.05: r = clean_in(g, d, own)
-    elif k<.17: r = native(g, d, own, kinds)
+    elif k<.05+d.native: r = native(g, d, own, kinds)
     else:
         r = cut_out(g, d) if own else (filmed if g.random()<.42 else generated)(g, d, kinds)
-        r = [*r, ('to_grid', dict(how=_pick(g, 'area', 'bilinear', 'bicubic', 'lanczos'))) if k<.17+d.resampled else ('to_cells', dict(phase=g.uniform(0, d.phase)))]
+        r = [*r, ('to_grid', dict(how=_pick(g, 'area', 'bilinear', 'bicubic', 'lanczos'))) if k<.05+d.native+d.resampled else ('to_cells', dict(phase=g.uniform(0, d.phase)))]
     return [o for o in r if o[0] not in d.without]
 
 def training_pair(
