@@ -604,7 +604,7 @@ def clean_stream(
         if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')
     clock('grid')
     know(list(matted.values()), found, opt, r); clock('outsider')
-    if g.kind=='native' and noise_level(list(matted.values())): g = replace(g, kind='none') # too many colours to be large pixel art; said once, for all frames
+    if g.kind=='native' and max(g.size)>settings().size and noise_level(list(matted.values())): g = _told_grid(replace(g, kind='none'), r) # too many colours to be large pixel art; said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
     as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte)
     net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))
