@@ -8,7 +8,8 @@ Docs: https://spritedx.github.io/spritedx/corrupt.html.md"""
 __all__ = ['OPS', 'RESTLESS', 'PHOTOS', 'KEYS', 'MANY', 'WIDE', 'SCENIC', 'TYPICAL', 'CONDITIONS', 'Scene', 'operation', 'start',
            'run', 'enlarge', 'noise', 'relevel', 'backdrop', 'paste', 'rough_matte', 'keyed', 'blur', 'sharpen', 'tone',
            'jpeg', 'webp', 'video', 'h264', 'near_colours', 'paint', 'posterise', 'to_grid', 'to_cells', 'Damage',
-           'generated', 'filmed', 'cut_out', 'native', 'clean_in', 'mixture', 'on_road', 'training_pair', 'corrupt']
+           'generated', 'filmed', 'cut_out', 'native', 'clean_in', 'translucent', 'mixture', 'on_road', 'training_pair',
+           'corrupt']
 
 # %% ../nbs/16_corrupt.ipynb #78096d51
 import functools, inspect, io
@@ -630,6 +631,7 @@ class Damage:
     resampled:float=.15          # share of these brought down by a resampling kernel instead
     native:float=.12             # share of these damaged at their native size
     crisp:float=0.               # share of these that went through an editor, or a website: sharpened, or another size for a while
+    glow:float=0.                # share of sprites that get light around them, or parts one can see through, see `translucent`
 
     def at(self,
         k:float, # severity
@@ -730,6 +732,44 @@ def clean_in(g, d=Damage(), matte=True):
     "Nothing to do: the sprite as it is, with its matte or on a flat colour"
     return [] if matte else [('paste', dict(kind=_pick(g, *_plain), drift=0.))]
 
+# %% ../nbs/16_corrupt.ipynb #3fab29fc
+def _bright(g):
+    "A colour that light could have, (3,) float"
+    h,s = 6*g.random(),g.uniform(.1, .9)
+    return 255*g.uniform(.75, 1)*(1-s*(1-np.clip(np.abs((h+np.array([0, 4, 2]))%6-3)-1, 0, 1)))
+
+def _shifted(x, dy, dx):
+    h,w = x.shape[:2]; out = np.zeros_like(x)
+    out[max(dy, 0):h+min(dy, 0), max(dx, 0):w+min(dx, 0)] = x[max(-dy, 0):h-max(dy, 0), max(-dx, 0):w-max(dx, 0)]
+    return out
+
+def translucent(
+    x:np.ndarray, # (h, w, 4) uint8
+    g:np.random.Generator,
+)->np.ndarray:
+    "The sprite with some of: rings of light around it or a part of it, an after-image, sparks, parts that one sees through"
+    from scipy.ndimage import distance_transform_edt
+    h,w = x.shape[:2]; v = x[..., 3]>127; px = x[v][:, :3]
+    if not v.any(): return x
+    out,(ring,image,sparks,through) = x.copy(),g.random(4)<(.65, .15, .4, .3)
+    def under(a, c): # (h, w) alpha of a colour, behind what is there
+        n = (out[..., 3]==0)&(a>=1); out[n] = np.dstack([np.broadcast_to(c, (h, w, 3)), a])[n]
+    def light(v, c, reach, steps, most):
+        d = distance_transform_edt(~v); k = np.ceil(d/reach*steps)
+        under(np.where((d>0)&(d<=reach), most*np.clip(1-(k-1)/(steps+g.uniform(-.2, 1)), 0, 1)**g.uniform(.6, 1.6), 0), c)
+    if through: # one colour and what is near it, or all
+        m = v&(np.abs(x[..., :3].astype(int)-px[g.integers(len(px))]).sum(-1)<_pick(g, 4, 60, 120, 999))
+        out[m, 3] = g.uniform(135, 230) if g.random()<.8 else g.uniform(60, 127)
+    if image: under(np.where(_shifted(v, *g.integers(-6, 7, 2)), g.uniform(60, 200), 0), _bright(g))
+    if sparks:
+        m = (g.random((h, w))<g.uniform(.003, .03))&((d := distance_transform_edt(~v))>1)&(d<g.uniform(4, 14)); c = _bright(g)
+        under(np.where(m, g.uniform(130, 255), 0), c)
+        if m.any() and g.random()<.5: light(m, c, g.uniform(1, 2), 1, g.uniform(60, 200))
+    if ring or not (image or sparks or through):
+        y,z = g.uniform(0, h),g.uniform(0, w); part = v&((np.hypot(np.arange(h)[:, None]-y, np.arange(w)-z)<g.uniform(6, max(h, w)/2))|(g.random()<.7))
+        light(part if part.any() else v, _bright(g) if g.random()<.7 else px[px.sum(1).argmax()], g.uniform(1, 5), int(g.integers(1, 5)), g.uniform(110, 240))
+    return out
+
 # %% ../nbs/16_corrupt.ipynb #00a11f0c
 def mixture(g, d=Damage(), side=128):
     "A training recipe for sprites of about `side` px, ending on the native grid"
@@ -765,6 +805,7 @@ def training_pair(
     damage:Damage=Damage(),
 )->tuple: # (h, w, 4) uint8 corrupted, or with its quarters (h, w, 20); (h, w, 4) uint8 truth
     "One pair on the native grid"
+    if damage.glow and (g := rng(*keys, 'glow')).random()<damage.glow: sprite = translucent(sprite, g)
     s = run(sprite, (on_road if damage.cells else mixture)(rng(*keys, 'recipe'), damage, max(sprite.shape[:2])), *keys)
     if not damage.cells: return s.img,s.truth
     return np.concatenate([s.img, np.tile(s.img, 4) if s.quarters is None else s.quarters], -1),s.truth

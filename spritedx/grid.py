@@ -10,7 +10,7 @@ __all__ = ['BINS', 'RINGS', 'STEPS', 'RARE', 'Grid', 'draw_cuts', 'planes', 'hal
            'outskirts', 'is_codec', 'related', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
            'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'exact_scale', 'content_box',
            'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within', 'core_samples', 'middles', 'agree', 'sample',
-           'cell_spread', 'quarters', 'fit_cuts', 'fit_grid']
+           'quarters', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -175,7 +175,7 @@ def residuals(e, p): # px
 def follow(e, p)->np.ndarray: # px
     "The cuts of that lattice"
     turns = np.maximum.accumulate(np.unwrap(np.angle(phasor(e, p)))/2/np.pi)
-    return np.interp(np.arange(np.ceil(turns[0]), np.floor(turns[-1])+1), turns, np.arange(len(e))/BINS)
+    first = np.ceil(turns[0]); return np.interp(np.arange(first, max(np.floor(turns[-1]), first)+1), turns, np.arange(len(e))/BINS)
 
 RINGS = np.array([0, .25, .5, .75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 1000.]) # px from the cut
 
@@ -582,14 +582,6 @@ def sample(
     a = m[..., 3:]
     if faded: m = np.concatenate([np.where(a>1/512, m[..., :3]/np.maximum(a, 1e-6), 0), a], -1)
     return (m.clip(0, 1)*255+.5).astype(np.uint8)
-
-def cell_spread(
-    rgba:np.ndarray, # (H, W, 4) uint8
-    grid:Grid,       # as found
-)->np.ndarray: # (h, w) float32, 0 where the core is one colour
-    "How unsure each cell's colour is: root mean square distance of its core from the estimate"
-    s = core_samples(rgba, grid)
-    return np.sqrt(((s-agree(s)[:, :, None])**2).sum(-1).mean(-1))
 
 # %% ../nbs/12_grid.ipynb #6cf7bf9d
 def quarters(

@@ -7,7 +7,7 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
-           'lattice', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'rested', 'finish', 'outlined',
+           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'rested', 'finish', 'outlined',
            'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream', 'provenance', 'deciding',
            'clean_frames', 'clean']
 
@@ -285,7 +285,7 @@ def grid_for_height(
     return best
 
 # %% ../nbs/40_pipeline.ipynb #1312e0b3
-def lattice(
+def phase_of(
     x:np.ndarray, # (H, W, 4) uint8 with a matte
     g:Grid,
 )->np.ndarray:    # (2, 2): along x and y, how far its cells are from the cuts (-.5 to .5 cells), and how sure that is (0 to 1)
@@ -314,7 +314,7 @@ class Hold:
         sure:float=.15,  # less certain angles are passed over
     ): self.path,self.place,self.reach,self.sure = None,None,reach,sure
 
-    def __call__(self, at:np.ndarray)->np.ndarray: # what `lattice` gives; (x, y) in cells
+    def __call__(self, at:np.ndarray)->np.ndarray: # what `phase_of` gives; (x, y) in cells
         if self.path is None: self.path = self.place = np.zeros(2)
         step = at[:, 0]-self.path; step -= np.round(step)
         self.path = np.where(at[:, 1]>self.sure, self.path+step, self.path)
@@ -614,7 +614,7 @@ def clean_stream(
     if bare: cut,matted = functools.partial(cut, bare=True),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
     def matte(place):
         i,x = place; m = matted[i] if i in matted else cut(x)
-        return m,lattice(m, g) if hold else None
+        return m,phase_of(m, g) if hold else None
     def native(o):
         s = (bare_native if bare else to_native)(*o, opt, r)
         return zero_hidden(s) if as_is else with_quarters(*o[:1], s, o[1], bare) if net else s

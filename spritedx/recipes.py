@@ -74,6 +74,10 @@ _many = (Pool('ba64', 'packs', 43392, 64, 91, damage=_more), Pool('bb64', 'packs
     Pool('ba128', 'packs', 32768, 128, 92, damage=replace(_more, budget=640)), Pool('bb128', 'packs', 32704, 128, 94, damage=replace(_most, budget=640)))
 _edited = replace(_more, native=.5, resampled=.4, crisp=.4) # at their own size, or brought down to it
 _crisp = (Pool('ca64', 'packs', 20000, 64, 101, damage=_edited), Pool('ca128', 'packs', 3000, 128, 102, damage=replace(_edited, budget=640)))
+_owned = replace(_edited, native=.9) # nearly all at their own size
+_sharp = (Pool('da64', 'packs', 16000, 64, 111, damage=_owned), Pool('da128', 'packs', 3000, 128, 112, damage=replace(_owned, budget=640)))
+_lit = replace(_edited, native=.2, resampled=.3, glow=.8) # light around sprites
+_glowing = (Pool('ea64', 'packs', 14000, 64, 121, damage=_lit), Pool('ea128', 'packs', 2500, 128, 122, damage=replace(_lit, budget=640)))
 RECIPES = dict(
     first=Recipe((Pool('a64', 'packs', 40000, 64, 1), Pool('p64', 'procedural', 10000, 64, 3), Pool('a128', 'packs', 8000, 128, 2)), VALID,
         Plan(epochs=16, batches=370, lr=1.5e-3)),
@@ -95,6 +99,7 @@ RECIPES = dict(
     many=Recipe(_many, _found, Plan(StrategySpec(keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=5, batches=1219, bs=128, lr=1.5e-3, seed=60), start='outlined'),
     lean=Recipe((), (), Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), epochs=0, seed=60), start='many', without=('enc.3.1',)),
     crisp=Recipe((*_outlined, *_crisp), _found, Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=16, batches=330, bs=32, lr=4e-4, seed=61), start='lean'),
+    glowing=Recipe((*_outlined, *_crisp, *_sharp, *_glowing), _found, Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=16, batches=330, bs=32, lr=5e-4, seed=62), start='crisp'),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
