@@ -470,6 +470,14 @@ class Lattices:
         "The likeliest"
         return int(self.chances[:-1 if expect else None].argmax())
 
+    def part_of(self,
+        rgba:np.ndarray, # (H, W, ...)
+        part:tuple,      # slices (y, x) of what was looked at
+    ):
+        "The same, of a part of a larger picture"
+        y, x = (s.start/self.times for s in part); y0, y1, x0, x1 = self.box
+        return replace(self, size=rgba.shape[1::-1], box=(y0+y, y1+y, x0+x, x1+x))
+
     def grid(self,
         i:int, # which
     )->Grid:

@@ -7,9 +7,9 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
-           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'rested', 'finish', 'outlined',
-           'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream', 'provenance', 'deciding',
-           'clean_frames', 'clean']
+           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'of_sprite', 'rested', 'finish',
+           'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream', 'provenance',
+           'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, os, re, time
@@ -19,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
+from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
 from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
-from .near import nearest
+from .near import box_sum, nearest
 from .outsider import LIMIT, outsider
 from .palette import Palette, choose, dither, extract, noise_level, snap, toed
 from .sprite import ANCHORS, Sprite, clean_outline, fit, on_canvas, outline_colours
@@ -401,6 +402,26 @@ def _full_picture(frames):
     band = not sides[:2].any() and sides[2:].min()>.05 # a horizon
     return (sides>.5).sum()>2 or v.mean()<.01 or unsure>1.75 or unsure>1.2 and sides.max()>.04 and v.mean()<.3 or unsure>.25 and band
 
+# %% ../nbs/40_pipeline.ipynb #16039e25
+def of_sprite(
+    frames:list, # (H, W, 4) uint8, opaque: of a clip on a scene those that decide
+    g:Grid,      # of the whole picture
+    opt:Options,
+    air:int=2,   # cells around the sprite in the box
+    margin:float=2.5, # cells over which the cut-out fades
+)->Grid:
+    "The grid of the sprite on a scene, where the network sees one"
+    def parts(x):
+        r = Report(matte='network'); s = with_quarters(x, sample(x, g), g, False); done, = cleaned([s], r.matte, opt, r); v = _matted(s[..., :4], done, r)[..., 3]>127
+        if _full_picture([done]) or not v.any(): return []
+        y,z = (np.clip(np.searchsorted(c, np.arange(n)+.5)-1, 0, len(c)-2) for c,n in ((g.cuts_y, len(x)), (g.cuts_x, x.shape[1])))
+        large = lambda v: Image.fromarray(np.where(v, 255, 0).astype(np.uint8)[y][:, z])
+        cut = [with_alpha(x[..., :3], np.asarray(a)) for a in (large(box_sum(v.astype(np.float32), air)>.5), large(v).filter(ImageFilter.GaussianBlur(margin*float(np.mean(g.pitch)))).point(lambda a: 255*(a>12)))]
+        return [lattices(f[b]).part_of(x, b) for f,b in zip((x, cut[1]), (box_of([c], 0) for c in cut))]
+    seen = [ls for ls in map(parts, frames) if ls]
+    new = likeliest(seen) if seen else g
+    return new if new.kind=='grid' else g
+
 # %% ../nbs/40_pipeline.ipynb #7157ee29
 def _each(f, xs):
     "`f` of every x in turn, on all cores, a few ahead of whoever reads"
@@ -599,6 +620,7 @@ def clean_stream(
     g = cells or grid_of(list(matted.values()), raw, r)
     if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
     found = g # by which it is judged: cells of a wished height fit no picture
+    if r.matte=='network' and g.kind=='grid' and cells is None and opt.network and opt.size=='auto': g = _told_grid(of_sprite(list(matted.values()), g, opt), r)
     if opt.height and cells is None:
         cells,tall = grid_for_height(g, functools.partial(_first, known, opt), opt.height); g = _told_grid(cells or g, r)
         if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')

@@ -26,7 +26,7 @@ from .mattes import locked_pool
 from .strategies import StrategyLoss, StrategySpec
 from .train import Plan, graft, in_turn, train
 from .variants import UNetSpec, VariantSpec
-from .weights import save_weights, weights_meta
+from .weights import read_weights, save_weights, weights_meta
 
 # %% ../nbs/34_recipes.ipynb #8497b9ab
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Recipe:
     characters:int=2500 # procedural sprites packed
     start:str=None      # recipe whose weights it goes on from; None: from nothing
     without:tuple=()    # blocks of these to leave out
+    mean:tuple=()       # recipes whose weights are averaged with the start's (model soups, Wortsman et al. 2022)
 
     @property
     def model(self): return 'flow' if self.plan.flow else 'ac'
@@ -100,6 +101,7 @@ RECIPES = dict(
     lean=Recipe((), (), Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), epochs=0, seed=60), start='many', without=('enc.3.1',)),
     crisp=Recipe((*_outlined, *_crisp), _found, Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=16, batches=330, bs=32, lr=4e-4, seed=61), start='lean'),
     glowing=Recipe((*_outlined, *_crisp, *_sharp, *_glowing), _found, Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=16, batches=330, bs=32, lr=5e-4, seed=62), start='crisp'),
+    bright=Recipe((), (), Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), epochs=0, seed=62), start='glowing', mean=('crisp',)),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
@@ -203,7 +205,7 @@ def with_extra(
 )->Recipe:
     "The recipe with one source more"
     if not 0<share<1: raise SpriteDXError(f'--extra-share {share:g} cannot be had; use a number above 0 and below 1')
-    if not r.pools: raise SpriteDXError('this recipe only leaves blocks out of another; add a source to one that trains')
+    if not r.pools: raise SpriteDXError('this recipe learns nothing, it only changes the weights of another; add a source to one that trains')
     read_catalogue(extra)
     seen = sum(p.n*(p.side/64)**2 for p in r.pools) # batches hold as many pixels whatever the side, and are drawn evenly
     return replace(r, pools=(*r.pools, Pool('extra64', str(extra), max(64, round(seen*share/(1-share))), 64, 71, damage=r.pools[0].damage)))
@@ -228,7 +230,8 @@ def run_recipe(
     if extra: r = with_extra(r, extra, share)
     start = run_recipe(r.start, _beside(out, r.start, seed), None, workers, device, seed, pools)['weights'] if r.start else None
     plan = replace(r.plan, epochs=epochs or r.plan.epochs, seed=r.plan.seed if seed is None else seed)
-    if not plan.epochs: return in_turn(lambda: _left(name, plan, start, out, r.without), device)
+    others = [run_recipe(k, _beside(out, k, seed), None, workers, device, seed, pools)['weights'] for k in r.mean]
+    if not plan.epochs: return in_turn(lambda: _left(name, plan, start, out, r.without, others), device)
     data = in_turn(lambda: {Path(p).name: Pack(pack_for(p, folder, r.characters)).digest() for p in sorted({o.source for o in r.pools+r.valid}-{'mattes'})}, device)
     train_on,valid = in_turn(lambda: [pools_of(o, folder, r.characters, workers) for o in (r.pools, r.valid)], device)
     res = train(plan, train_on, valid, out, device, start, r.without, recipe=name, seed=plan.seed, licence='Apache-2.0', data=json.dumps(data),
@@ -236,9 +239,10 @@ def run_recipe(
             +(', noto-emoji Apache-2.0' if any(o.source=='mattes' for o in r.pools) else '')+_licences(extra))
     return dict(res, recipe=name, data=data, device=device_name(device))
 
-def _left(name, plan, start, out, without):
-    "The start without some of its blocks, and nothing learned after that"
+def _left(name, plan, start, out, without, others):
+    "The start without some of its blocks, or averaged with others, and nothing learned after that"
     net,meta = plan.network(),weights_meta(start); graft(net, start, without); out.mkdir(parents=True, exist_ok=True)
+    each = [net.state_dict(), *map(read_weights, others)]; net.load_state_dict({k: (sum(o[k].double() for o in each)/len(each)).to(v.dtype) for k,v in each[0].items()})
     h = save_weights(w := out/'weights.safetensors', net.eval(), **{k: v for k,v in meta.items() if k not in ('spec', 'hash')}|dict(recipe=name))
     return dict(weights=w, hash=h, seconds=0., epochs_now=0, processes=1, metrics={}, recipe=name, data=json.loads(meta.get('data', '{}')), device=meta.get('device', ''))
 
