@@ -8,9 +8,9 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 __all__ = ['BINS', 'RINGS', 'STEPS', 'RARE', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
            'pyramid', 'candidates', 'phasor', 'residuals', 'follow', 'models', 'evidence', 'score', 'middle', 'central',
            'outskirts', 'is_codec', 'related', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
-           'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'exact_scale', 'content_box',
-           'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within', 'core_samples', 'middles', 'agree', 'sample',
-           'quarters', 'fit_cuts', 'fit_grid']
+           'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'changes', 'exact_scale',
+           'rounded_pitch', 'uneven_scale', 'content_box', 'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within',
+           'core_samples', 'middles', 'agree', 'sample', 'quarters', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -428,15 +428,43 @@ def chances(
     h = opinion('grid.safetensors', f); e = np.exp(h-h.max()); e[-1] *= RARE; return e/e.sum()
 
 # %% ../nbs/12_grid.ipynb #7b991023
+def changes(
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+)->list: # of whole px
+    "Where anything changes along x, and along y"
+    v = np.ascontiguousarray(as_rgba(rgba)).view(np.uint32)[..., 0]
+    return [np.flatnonzero((v[:, 1:]!=v[:, :-1]).any(0))+1, np.flatnonzero((v[1:]!=v[:-1]).any(1))+1]
+
 def exact_scale(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
 )->tuple|None: # pitch (px), (x, y) of the first cut
     "Pitch of a picture enlarged by a whole number without loss"
-    v = np.ascontiguousarray(as_rgba(rgba)).view(np.uint32)[..., 0]
-    at = [np.flatnonzero((v[:, 1:]!=v[:, :-1]).any(0))+1, np.flatnonzero((v[1:]!=v[:-1]).any(1))+1]
+    at = changes(rgba)
     if min(map(len, at))<6: return None
     p = int(np.gcd.reduce(np.concatenate([np.diff(a) for a in at])))
     return (p, tuple(int(a[0])%p for a in at)) if p>1 else None
+
+# %% ../nbs/12_grid.ipynb #2c1ad100
+def rounded_pitch(
+    at:np.ndarray, # changes along one axis, px
+    least=2.2,     # px
+    sure=5.,       # nats by which chance must be ruled out
+)->tuple|None: # pitch, first cut, px
+    "The largest pitch whose cuts, rounded, are all that changes"
+    if len(at)<6 or np.diff(at).min()+1<=least: return None
+    d = at-at[0]; p = (np.diff(at).min()+1)*np.exp(-np.arange(0, np.log((np.diff(at).min()+1)/least), .1/d[-1]))[:, None]
+    r = d-np.round(d/p)*p; lo, hi = r.min(1), r.max(1); ok = np.flatnonzero(hi-lo<1-1e-6)
+    if not len(ok): return None
+    run = ok[:np.argmax(np.append(np.diff(ok)>1, True))+1]; i = run[len(run)//2]; p = float(p[i, 0])
+    return (p, float(at[0]+(lo[i]+hi[i])/2)) if (len(at)-2)*np.log(p)>sure else None
+
+def uneven_scale(
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+    near=.03,
+)->tuple|None: # (x, y) pitch, (x, y) of the first cut, px
+    "Pitches of a picture enlarged without loss by a factor that is no whole number"
+    x, y = map(rounded_pitch, changes(rgba))
+    return tuple(zip(x, y)) if x and y and abs(np.log(x[0]/y[0]))<near else None
 
 # %% ../nbs/12_grid.ipynb #45d2668b
 def content_box(P):
@@ -518,7 +546,10 @@ def exact_grid(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
 )->Grid|None:
     "The grid of a picture enlarged without loss"
-    if (e := exact_scale(rgba)): return within(Grid.from_cuts(*[extend(o+e[0]*np.arange(2.), n, e[0]) for o, n in zip(e[1], rgba.shape[1::-1])]), rgba)
+    if (e := exact_scale(rgba)): ps, at = (e[0],)*2, e[1]
+    elif (e := uneven_scale(rgba)): ps, at = e
+    else: return None
+    return within(Grid.from_cuts(*[extend(o%p+p*np.arange(2.), n, p) for p, o, n in zip(ps, at, rgba.shape[1::-1])]), rgba)
 
 def find_grid(
     rgba:np.ndarray,       # (H, W, 3 or 4) uint8
