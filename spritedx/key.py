@@ -12,7 +12,7 @@ __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_ne
 from dataclasses import dataclass
 import numpy as np
 from .core import to_float, to_uint8
-from .near import box_sum, connected, nearest_in
+from .near import box_sum, connected, nearest_in, square
 from .palette import toed, toed_inv, toed_planes
 from .session import opinion
 
@@ -364,7 +364,7 @@ def matte_clues(
     P,A,alike,like = np.pad(lab, ((r, r), (r, r), (0, 0)), 'edge'),np.pad(a, r),np.full((h, w), 1e-3, np.float32),np.zeros((h, w), np.float32)
     for i,j in np.ndindex(2*r+1, 2*r+1):
         if i==j==r: continue
-        k = np.exp(-((P[i:i+h, j:j+w]-lab)**2).sum(-1)/(2*width**2)); like += k*A[i:i+h, j:j+w]; alike += k
+        k = np.exp(-square(P[i:i+h, j:j+w]-lab)/(2*width**2)); like += k*A[i:i+h, j:j+w]; alike += k
     f |= dict(like=alike, like_net=like/alike)
     for k,m in dict(part=o>.5, hole=o<=.5).items(): f |= dict(zip((k, f'{k}_net', f'{k}_rim'), _parts(m, a)))
     y,x = np.arange(h)[:, None],np.arange(w)

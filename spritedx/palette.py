@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from .core import SpriteDXError, atomic_path
-from .near import box_sum, close_pairs, nearest
+from .near import box_sum, close_pairs, nearest, square
 from .session import opinion
 
 # %% ../nbs/10_palette.ipynb #1c4e3415
@@ -473,7 +473,7 @@ def clues(
     "What speaks for each of the nearest colours of a pixel"
     vis,C,N,Y = x[..., 3]>0,toed(pal.colors),toed(x[..., :3]),toed(given[..., :3]); at = np.nonzero(vis); X,y = N[vis],Y[vis]
     d,c = _nearest_few(X, C, k); lab,Z = c[:, 0],C[c]
-    away = lambda a,b: np.sqrt(((a-b)**2).sum(-1))
+    away = lambda a,b: np.sqrt(square(a-b))
     out = dict(d=d, more=d-d[:, :1], second=d[:, min(1, d.shape[1]-1)][:, None], core=away(y[:, None], Z), L=Z[..., 0], chroma=away(Z[..., 1:], 0), own_L=X[:, :1], lighter=Z[..., 0]-X[:, :1], alpha=x[vis][:, 3:]/255)
     moved = X-y; far = np.sqrt((moved**2).sum(-1))[:, None]
     out |= dict(moved=far, onward=((Z-X[:, None])*moved[:, None]).sum(-1)/np.maximum(far, 1e-3))
@@ -484,7 +484,9 @@ def clues(
 
 def _nearest_few(x, to, k, block=1<<12):
     "Distances to the `k` nearest of `to`, and which they are, nearest first"
-    def part(x): d = np.sqrt(((x[:, None]-to)**2).sum(-1)); c = np.argsort(d, 1, kind='stable')[:, :k]; return np.take_along_axis(d, c, 1),c
+    def part(x):
+        d = np.sqrt(square(x[:, None]-to)); c = np.sort(np.argpartition(d, k-1, 1)[:, :k], 1) if len(to)>k else np.arange(len(to))[None]; near = np.take_along_axis(d, c, 1); o = np.argsort(near, 1, kind='stable')
+        return np.take_along_axis(near, o, 1),np.take_along_axis(np.broadcast_to(c, near.shape), o, 1)
     return map(np.concatenate, zip(*(part(x[i:i+block]) for i in range(0, len(x), block))))
 
 def _counted(lab, c, d, C, vis, r=4):

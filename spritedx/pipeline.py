@@ -368,7 +368,7 @@ def restored(
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, seen, opt, r, box)
             if not k: _reconsider(part[0], done[0], r)
-            yield from (_matted(f[..., :4], d, r, opt.alpha=='soft') for f,d in zip(part, done))
+            yield from _each(lambda o: _matted(o[0][..., :4], o[1], r, opt.alpha=='soft'), zip(part, done))
     return keep(parts())
 
 def _reconsider(given, done, r):
