@@ -456,7 +456,7 @@ def rounded_pitch(
     r = d-np.round(d/p)*p; lo, hi = r.min(1), r.max(1); ok = np.flatnonzero(hi-lo<1-1e-6)
     if not len(ok): return None
     run = ok[:np.argmax(np.append(np.diff(ok)>1, True))+1]; i = run[len(run)//2]; p = float(p[i, 0])
-    return (p, float(at[0]+(lo[i]+hi[i])/2)) if (len(at)-2)*np.log(p)>sure else None
+    return (p, float(at[0]+(lo[i]+hi[i])/2)) if (len(at)-2)*np.log(p)>sure+np.log(d[-1]) else None # as many pitches are tried as there are pixels
 
 def uneven_scale(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
