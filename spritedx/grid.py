@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, replace
 import numpy as np
 from .core import SpriteDXError, as_rgba
-from .near import mean9
+from .near import mean9, total
 from .session import opinion
 
 # %% ../nbs/12_grid.ipynb #4a18d49d
@@ -72,15 +72,15 @@ def planes(
     "Premultiplied planes in [0, 1]; opaque pictures have no alpha plane"
     x = as_rgba(rgba); a = x[..., 3] if alpha is None else np.asarray(alpha)
     a = a.astype(np.float32)*np.float32(1/255 if a.dtype==np.uint8 else 1)
-    if a.min()>.98: return x[..., :3]*np.float32(1/255)
-    p = np.empty((*a.shape, 4), np.float32); p[..., 3] = a
-    np.multiply(x[..., :3], (a*np.float32(1/255))[..., None], out=p[..., :3])
+    if a.min()>.98: return (x*np.float32(1/255))[..., :3] # all four at once: three take longer
+    p = np.empty((*a.shape, 4), np.float32); p[..., 3] = a; a = a*np.float32(1/255)
+    for c in range(3): np.multiply(x[..., c], a, out=p[..., c])
     return p
 
 def halve(x):
     "Mean over 2x2 pixels"
     h, w = x.shape[0]//2*2, x.shape[1]//2*2; x = x[:h:2, :w]+x[1:h:2, :w]
-    return (x[:, ::2]+x[:, 1::2])*np.float32(.25)
+    return np.stack([x[:, ::2, c]+x[:, 1::2, c] for c in range(x.shape[2])], -1)*np.float32(.25) # by channels: numpy is slow where its innermost loop has three turns
 
 # %% ../nbs/12_grid.ipynb #7147c885
 def gradient(
@@ -90,12 +90,15 @@ def gradient(
     axis=1,       # 1: change along x; 0: along y, transposed
 )->np.ndarray: # (about H/rows, W-1), entry i stands at the border i+1
     "Colour change along an axis"
-    n = x.shape[1-axis]//rows; at = lambda k: x[k:n*rows:rows] if axis else x[:, k:n*rows:rows]
-    if rows>1: x = sum(at(k) for k in range(1, rows))+at(0)
-    d = x[:, 1:]-x[:, :-1] if axis else x[1:]-x[:-1]
-    if span>1 and n>span: d = d[1:]+d[:-1] if axis else d[:, 1:]+d[:, :-1]
-    else: span = 1
-    d = np.abs(d, out=d); g = sum((d[..., c] for c in range(1, d.shape[-1])), d[..., 0])*np.float32(1/rows/span)
+    n = x.shape[1-axis]//rows; whole = lambda x: sum(x[k:n*rows:rows] for k in range(1, rows))+x[:n*rows:rows] if rows>1 else x
+    if axis: x = whole(x)
+    if n<=span: span = 1
+    def one(v):
+        if not axis: v = whole(v.T).T
+        d = v[:, 1:]-v[:, :-1] if axis else v[1:]-v[:-1]
+        if span>1: d = d[1:]+d[:-1] if axis else d[:, 1:]+d[:, :-1]
+        return np.abs(d, out=d)
+    g = sum((one(x[..., c]) for c in range(1, x.shape[-1])), one(x[..., 0]))*np.float32(1/rows/span)
     return g if axis else np.ascontiguousarray(g.T)
 
 BINS = 4 # positions of votes are kept in quarters of a pixel
@@ -195,16 +198,16 @@ def evidence(
     rows:float,   # votes that one cell's side casts
 )->tuple: # nats (times pixels of edge), nats a vote, votes weighted by what their tile gains (n,), gains of tiles (bands, windows)
     "What a lattice of pitch `p` says about the votes"
-    b, n = E.shape; k = int(np.clip(n/(BINS*p*4), 1, 16)); win = np.arange(n)*k//n; W = np.ones((b, k)); L = models(p); r = len(RINGS)-1
+    b, n = E.shape; k = int(np.clip(n/(BINS*p*4), 1, 16)); win = np.arange(n)*k//n; wide = np.bincount(win); W = np.ones((b, k)); L = models(p); r = len(RINGS)-1
     for last in (False, True):
-        ring = win*r+np.searchsorted(RINGS, residuals((E*W[:, win]).sum(0), p), 'right')-1
+        ring = win*r+np.searchsorted(RINGS, residuals((E*W.repeat(wide, 1)).sum(0), p), 'right')-1
         H = np.stack([np.bincount(ring, v, k*r) for v in E]).reshape(b, k, r)
         G = H@L[(L@(H*W[..., None]).sum((0, 1))).argmax()]; M = np.maximum(H.sum(-1), 1e-9)
         mean = (G*W).sum()/(M*W).sum()
         if not last: keep = np.clip(mean/.4, 0, 1)**2 # where most votes agree, all may speak
         W = np.clip(2.5*G/M/max(mean, .05), .05, 1)
     G = np.maximum(G-.5*rows, 0)
-    return np.maximum(G.sum(0)-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(W, keep)[:, win]).sum(0), G
+    return np.maximum(G.sum(0)-.12*rows*n/(BINS*p*k), 0).sum(), max(mean, 0), (E*np.maximum(W, keep).repeat(wide, 1)).sum(0), G
 
 def score(
     levels:list, # from `pyramid`
@@ -260,12 +263,13 @@ def walk(
 )->np.ndarray: # positions of the cuts, in pitch/STEPS
     "Cuts that collect the most with cell widths near the pitch"
     d = np.arange(int(np.ceil(STEPS*(1-spread))), int(STEPS*(1+spread))+1); pay = ((d-STEPS)/STEPS/tau)**2/2
-    n, lo, hi = len(F), d[0], d[-1]; V = np.full(n, -1e30); B = np.full(n, -1); V[:hi] = F[:hi]; col = np.arange(lo)
+    n, lo, hi = len(F), d[0], d[-1]; V = np.full(hi+n, -1e30); B = np.full(n, -1); V[hi:hi+lo] = F[:lo]; col = np.arange(lo)
+    before = np.lib.stride_tricks.sliding_window_view(V, len(d))[:, ::-1] # of each position, those at distances `d`
     for a in range(lo, n, lo): # `lo` positions at once: none of them can follow another
-        b = min(a+lo, n); x = np.arange(a, b)[:, None]-d
-        s = np.where(x>=0, V[np.maximum(x, 0)]-pay, -1e30); k = s.argmax(1); best = s[col[:b-a], k]
-        use = (best>=0)|(np.arange(a, b)>=hi)
-        V[a:b] = F[a:b]+np.where(use, best, 0); B[a:b] = np.where(use, x[col[:b-a], k], -1)
+        s = before[a:min(a+lo, n)]-pay; b = a+len(s); k = s.argmax(1); best = s[col[:len(s)], k]
+        at = np.arange(a, b); use = (best>=0)|(at>=hi)
+        V[hi+a:hi+b] = F[a:b]+np.where(use, best, 0); B[a:b] = np.where(use, at-d[k], -1)
+    V = V[hi:]
     e = max(n-hi, 0); e += int(V[e:].argmax()); cuts = []
     while e>=0: cuts.append(e); e = B[e]
     return np.array(cuts[::-1], float)
@@ -289,11 +293,20 @@ def place(
     return settle(walk(np.convolve(R, np.log1p(.7/.3*g)*.5/rows, 'same'), tau)*p/STEPS, e, max(p/STEPS, .5), rows)
 
 # %% ../nbs/12_grid.ipynb #87c17c6f
-def cell_rows(x, cuts, core=.7, every=1):
-    "Mean of the core of each cell row, or of `every` so many, (n, W, C)"
-    m = ((cuts[1:]+cuts[:-1])/2)[::every]; h = np.diff(cuts)[::every]*core/2
-    a = np.clip(np.round(m-h).astype(int), 0, len(x)-1); b = np.clip(np.round(m+h).astype(int), a+1, len(x))
-    return np.stack([x[i:j].mean(0) for i, j in zip(a, b)])
+def cell_rows(
+    x:np.ndarray,    # (H, W, C) planes
+    cuts:np.ndarray, # px
+    core=.7,         # share of a cell that is looked at
+    every=1,         # one row of so many
+    axis=0,          # 0: cuts along y; 1: along x
+)->np.ndarray:       # (n, W, C), along x (n, H, C)
+    "Mean of the core of each row of cells, or column"
+    m = ((cuts[1:]+cuts[:-1])/2)[::every]; h = np.diff(cuts)[::every]*core/2; n = x.shape[axis]
+    a = np.clip(np.round(m-h).astype(int), 0, n-1); b = np.clip(np.round(m+h).astype(int), a+1, n)
+    w = (b-a)[:, None].astype(np.float32); mean = lambda v, a, b: np.array([np.add.reduce(v[i:j]) for i, j in zip(a.tolist(), b.tolist())])/w.reshape(-1, *[1]*(v.ndim-1))
+    if not axis: return mean(x, a, b)
+    last = np.cumsum(b-a); use = np.arange(last[-1])+np.repeat(b-last, b-a)
+    return np.stack([mean(x[..., c].T[use], last-b+a, last) for c in range(x.shape[-1])], -1)
 
 def extend(c, n, p):
     "Cuts that cover [0, n]; border cells of which less than 60% is left are dropped"
@@ -324,7 +337,7 @@ def refine(
     for last in (False, True):
         _, i, ex, _ = evidence(weigh(votes(gradient(cell_rows(x, cy), 1, 1))), px, 1.); cx = place(ex, px, 1., tau)
         if not last: px = slope(cx, ex)
-        _, j, ey, _ = evidence(weigh(votes(gradient(cell_rows(x.swapaxes(0, 1), extend(cx, w, px)), 1, 1))), py, 1.); cy = place(ey, py, 1., tau)
+        _, j, ey, _ = evidence(weigh(votes(gradient(cell_rows(x, extend(cx, w, px), axis=1), 1, 1))), py, 1.); cy = place(ey, py, 1., tau)
         n, m = ex.sum()+1e-6, ey.sum()+1e-6
         if not last: py = slope(cy, ey); px, py = [.3*(px*n+py*m)/(n+m)+.7*q for q in (px, py)]
         cx, cy = extend(cx, w, px), extend(cy, h, py)
@@ -340,7 +353,7 @@ def fine_details(
     "How many turn to another colour at the next pixel inside the grid's cells, and how many are lone hard steps"
     out = []
     for y, c in ((x, cuts_x), (x.swapaxes(0, 1), cuts_y)):
-        y = y[::max(1, -(-len(y)//most))]; d = y[:, 1:]-y[:, :-1]; a = np.abs(d).sum(-1); s = a>.12; n = max(s.sum(), 1)
+        y = np.ascontiguousarray(y[::max(1, -(-len(y)//most))]); d = y[:, 1:]-y[:, :-1]; a = total(np.abs(d)); s = a>.12; n = max(s.sum(), 1)
         both = s[:, 1:] & s[:, :-1]; i = np.flatnonzero(both); f = both.shape[1]
         u, v = d[:, 1:].reshape(-1, d.shape[-1])[i], d[:, :-1].reshape(-1, d.shape[-1])[i]
         at = i[(u*v).sum(-1)<.5*np.sqrt((u*u).sum(-1)*(v*v).sum(-1))]%f
@@ -358,11 +371,11 @@ def looks(
 )->dict: # {name: number}
     "How a picture's cells look through a grid"
     out = []
-    for y, c, o in ((x, cx, cy), (x.swapaxes(0, 1), cy, cx)):
-        n = y.shape[1]; c = np.clip(c, 0, n); y = cell_rows(y, np.clip(o, 0, len(y)), .6, -(-len(o)//64)); d = np.abs(y[:, 1:]-y[:, :-1]).sum(-1)
+    for axis, c, o in ((0, cx, cy), (1, cy, cx)):
+        n = x.shape[1-axis]; c = np.clip(c, 0, n); y = cell_rows(x, np.clip(o, 0, x.shape[axis]), .6, -(-len(o)//64), axis); d = total(np.abs(y[:, 1:]-y[:, :-1]))
         m = np.arange(1., n); k = np.clip(np.searchsorted(c, m), 1, len(c)-1)
         core = np.minimum(m-c[k-1], c[k]-m)>.26*np.maximum(c[k]-c[k-1], 1e-3)
-        mid = np.clip((c[1:]+c[:-1])/2, 0, n-1).astype(int); a = y[:, mid]; s = np.abs(a[:, 1:]-a[:, :-1]).sum(-1); col,strong = s.sum(0),s>.06
+        mid = np.clip((c[1:]+c[:-1])/2, 0, n-1).astype(int); a = y[:, mid]; s = total(np.abs(a[:, 1:]-a[:, :-1])); col,strong = s.sum(0),s>.06
         way = np.add.reduceat(d, np.minimum(mid, n-2), 1)[:, :-1] if len(mid)>1 else s
         out.append((d[:, core].sum()/max(d.sum(), 1e-6)/max(core.mean(), .02), abs(col[::2].sum()-col[1::2].sum())/max(col.sum(), 1e-6),
             (strong[:, 1:]&strong[:, :-1]).sum()/max(strong.sum(), 1), s.sum()/max(way.sum(), 1e-6), strong.mean() if strong.size else 0.))
@@ -375,7 +388,7 @@ def surface(
 )->dict: # {name: number}
     "Whether a picture's colours are as drawn: how many neighbours are equal, how many colours there are, and how often one passes into the next"
     y,x = [max((n-most)//2, 0) for n in rgba.shape[:2]]; v = np.ascontiguousarray(rgba[y:y+most, x:x+most]); u,vis = v.view(np.uint32)[..., 0],v[..., 3]>0
-    two = vis[:, 1:]&vis[:, :-1]; n = max(two.sum(), 1); c = len(np.unique(u[vis])); d = np.abs(v[:, 1:, :3].astype(np.int16)-v[:, :-1, :3]).sum(-1)[two]
+    two = vis[:, 1:]&vis[:, :-1]; n = max(two.sum(), 1); c = len(np.unique(u[vis])); d = total(np.abs(v[:, 1:, :3].astype(np.int16)-v[:, :-1, :3]))[two]
     return dict(equal=(u[:, 1:]==u[:, :-1])[two].sum()/n, hues=np.log(c+1), hued=c/max(vis.sum(), 1), soft=((d>0)&(d<12)).sum()/n)
 
 def pitches_of(
@@ -470,13 +483,14 @@ def uneven_scale(
 def content_box(P):
     "The rows and columns that differ from a plain border, with some room: (y0, y1, x0, x1)"
     H, W = P.shape[:2]; q = max(1, min(H, W)//256)
-    h, w = H//q*q, W//q*q
-    t = sum(P[i:h:q, j:w:q] for i in range(0, q, max(q//2, 1)) for j in range(0, q, max(q//2, 1)))/(4 if q>1 else 1)
-    edge = np.concatenate([t[0], t[-1], t[:, 0], t[:, -1]]); mid = np.median(edge, 0); far = np.abs(edge-mid).sum(-1)
-    a = np.abs(t-mid).sum(-1)>max(.15, 3*np.quantile(far, .9)); ys, xs = np.flatnonzero(a.any(1)), np.flatnonzero(a.any(0)); m = 4+2*q
-    if not len(ys) or 3*np.quantile(far, .9)>.6: return 0, H, 0, W
+    h, w = H//q*q, W//q*q; at = (0, q//2) if q>1 else (0,)
+    t = sum(P[i:h:q, j:w:q] for i in at for j in at)/len(at)**2
+    edge = np.concatenate([t[0], t[-1], t[:, 0], t[:, -1]]); mid = np.median(edge, 0); far = total(np.abs(edge-mid))
+    rim = 3*np.quantile(far, .9); a = total(np.abs(t-mid))>max(.15, rim); ys, xs = np.flatnonzero(a.any(1)), np.flatnonzero(a.any(0)); m = 4+2*q
+    if not len(ys) or rim>.6: return 0, H, 0, W
     return tuple(int(v) for v in (max(ys[0]*q-m, 0), min((ys[-1]+1)*q+m, H), max(xs[0]*q-m, 0), min((xs[-1]+1)*q+m, W)))
 
+# %% ../nbs/12_grid.ipynb #fa073e85
 @dataclass(eq=False)
 class Lattices:
     "What a picture's grid may be, and how likely each is"
