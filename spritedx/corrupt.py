@@ -19,6 +19,7 @@ from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, rng, with_alpha, zero_hidden
 from .grid import Grid, quarters, sample
 from .key import despill, estimate_key, key_matte
+from .near import shifted
 
 # %% ../nbs/16_corrupt.ipynb #4b9665fa
 @dataclass(frozen=True)
@@ -738,11 +739,6 @@ def _bright(g):
     h,s = 6*g.random(),g.uniform(.1, .9)
     return 255*g.uniform(.75, 1)*(1-s*(1-np.clip(np.abs((h+np.array([0, 4, 2]))%6-3)-1, 0, 1)))
 
-def _shifted(x, dy, dx):
-    h,w = x.shape[:2]; out = np.zeros_like(x)
-    out[max(dy, 0):h+min(dy, 0), max(dx, 0):w+min(dx, 0)] = x[max(-dy, 0):h-max(dy, 0), max(-dx, 0):w-max(dx, 0)]
-    return out
-
 def translucent(
     x:np.ndarray, # (h, w, 4) uint8
     g:np.random.Generator,
@@ -760,7 +756,7 @@ def translucent(
     if through: # one colour and what is near it, or all
         m = v&(np.abs(x[..., :3].astype(int)-px[g.integers(len(px))]).sum(-1)<_pick(g, 4, 60, 120, 999))
         out[m, 3] = g.uniform(135, 230) if g.random()<.8 else g.uniform(60, 127)
-    if image: under(np.where(_shifted(v, *g.integers(-6, 7, 2)), g.uniform(60, 200), 0), _bright(g))
+    if image: under(np.where(shifted(v, *g.integers(-6, 7, 2)), g.uniform(60, 200), 0), _bright(g))
     if sparks:
         m = (g.random((h, w))<g.uniform(.003, .03))&((d := distance_transform_edt(~v))>1)&(d<g.uniform(4, 14)); c = _bright(g)
         under(np.where(m, g.uniform(130, 255), 0), c)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 import numpy as np
 from scipy import ndimage
 from .core import SpriteDXError, as_rgba, premultiply, to_float, zero_hidden
+from .near import shifted
 from .sprite import dilate_colours
 
 # %% ../nbs/17_metrics.ipynb #9ff867dc
@@ -188,18 +189,12 @@ def spill_share(
     return _ratio((toward(pred)-base>lean).sum(), edge.sum(), float('nan'))
 
 # %% ../nbs/17_metrics.ipynb #189479d5
-def _shifted(x, dy, dx):
-    "`x` moved, with zeros where nothing comes in"
-    out = np.zeros_like(x); h,w = x.shape[:2]
-    out[max(dy, 0):h+min(dy, 0), max(dx, 0):w+min(dx, 0)] = x[max(-dy, 0):h-max(dy, 0), max(-dx, 0):w-max(dx, 0)]
-    return out
-
 def jags(
     v:np.ndarray, # (h, w) bool
 )->np.ndarray:    # (h+2, w+2) bool, one pixel of air around
     "Pixels that stick out of an outline, and holes in it"
     v = np.pad(v, 1)
-    sides = sum(_shifted(v, *o).astype(int) for o in ((0, 1), (1, 0), (0, -1), (-1, 0)))
+    sides = sum(shifted(v, *o).astype(int) for o in ((0, 1), (1, 0), (0, -1), (-1, 0)))
     return v&(sides<=1)|~v&(sides>=3)
 
 def orphans(
@@ -209,8 +204,8 @@ def orphans(
     c = np.where(solid(x), x[..., :3].astype(np.int32)@_pack+1, 0)
     friend = np.zeros(c.shape, bool)
     for o in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        friend |= _shifted(c, *o)==c
-        friend |= _shifted(c, *(-i for i in o))==c
+        friend |= shifted(c, *o)==c
+        friend |= shifted(c, *(-i for i in o))==c
     return (c>0)&~friend
 
 # %% ../nbs/17_metrics.ipynb #01bdcfa6
