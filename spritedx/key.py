@@ -6,7 +6,8 @@ Docs: https://spritedx.github.io/spritedx/key.html.md"""
 
 # %% auto #0
 __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_neighbours', 'refine_matte', 'join_mattes',
-           'matte_clues', 'weighed_matte', 'unspill', 'unkept', 'share_of', 'unmixed', 'regained']
+           'matte_clues', 'weighed_matte', 'whole_clues', 'is_whole', 'unspill', 'unkept', 'share_of', 'unmixed',
+           'regained']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
 from dataclasses import dataclass
@@ -400,6 +401,33 @@ def weighed_matte(
     if key is not None and key.saturated: turned &= (x[..., 3]>127)|(done[..., 3]>100)|~_leaning(done[..., :3], key) # what hue and network alike call background stays away
     if turned.sum()>most*(x[..., 3]>127).sum(): return x
     return np.where(turned[..., None], np.dstack([done[..., :3], to_uint8(p)]), x)
+
+# %% ../nbs/13_key.ipynb #1a352b34
+def whole_clues(
+    done:np.ndarray,  # (h, w, 4) uint8, native size: the network's answer
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given
+)->dict:              # {name: float32}
+    "What tells a picture without a sprite from one with a sprite before something"
+    a = done[..., 3]/np.float32(255); v = a>.5; h,w = v.shape; n = max(v.sum(), 1); part,k = connected(v)
+    of = lambda x: [float(o.mean()) for o in (x[0], x[-1], x[:, 0], x[:, -1])]
+    side,soft = of(v),of(a); ys,xs = (np.flatnonzero(v.any(i)) if k else np.zeros(1, int) for i in (1, 0)); bh,bw = np.ptp(ys)+1,np.ptp(xs)+1
+    lab = toed(given[..., :3]); step,kind = (np.concatenate([o.ravel() for o in os]) for os in zip(*[(np.sqrt(square(x[1:]-x[:-1])), m[1:].astype(int)+m[:-1]) for x,m in ((lab, v), (lab.swapaxes(0, 1), v.T))]))
+    out,rim,inn = (float(step[kind==i].mean()) if (kind==i).any() else 0. for i in range(3)); s = sorted(side)
+    f = dict(s0=s[0], s1=s[1], s2=s[2], s3=s[3], top=side[0], bottom=side[1], across=min(side[2:]), along=min(side[:2]), rim_soft=np.mean(soft), rim_most=max(soft),
+        fill=v.mean(), mass=a.mean(), unsure=np.log1p(((a>.1)&(a<.9)).sum()/n), haze=a[~v].mean() if not v.all() else 0., sure=a[v].mean() if k else 0.,
+        parts=np.log1p(k), largest=np.bincount(part[v]).max()/n if k else 1., box=bh*bw/h/w, boxed=n/bh/bw, wide=np.log(w/h), side=np.log(max(h, w)), size=np.log(n), y=(ys.mean()+.5)/h-.5, x=abs((xs.mean()+.5)/w-.5),
+        out=out, rim=rim, inn=inn, rel_out=np.log((rim+.01)/(out+.01)), rel_in=np.log((inn+.01)/(out+.01)), hard=(step[kind==1]>.05).mean() if (kind==1).any() else 0., most=(a>.02).mean(), certain=((a<.02)|(a>.98)).mean())
+    return {k: np.float32(x) for k,x in f.items()}
+
+def is_whole(
+    done:np.ndarray,  # (h, w, 4) uint8, the network's answer
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given
+    sure:float=.85,
+)->bool:
+    "Is there no sprite to cut out?"
+    if not (done[..., 3]>127).any(): return True
+    f = whole_clues(done, given); horizon = f['across']>.05 and not f['top'] and not f['bottom'] and np.expm1(f['unsure'])>.25 # a band from left to right, and unsure where it ends
+    return bool(horizon or _sigmoid(opinion('whole.safetensors', f))>sure)
 
 # %% ../nbs/13_key.ipynb #b825dd9f
 def _inside(a):

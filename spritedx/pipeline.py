@@ -7,9 +7,9 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
-           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'of_sprite', 'rested', 'finish',
-           'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream', 'provenance',
-           'deciding', 'clean_frames', 'clean']
+           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite', 'rested',
+           'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream',
+           'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, os, re, time
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
-from .key import Key, despill, estimate_key, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
+from .key import Key, despill, estimate_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest
 from .outsider import LIMIT, outsider
@@ -360,6 +360,7 @@ def restored(
     opt:Options,
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
+    sure=False,           # there is a sprite in it
 )->list:                  # (h, w, 4) uint8, soft alpha
     "The network's answer, and whether there was a sprite in the picture at all"
     box,seen = box_of(small, air_for(r.matte)),r.matte
@@ -367,22 +368,13 @@ def restored(
         left = iter(small)
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, seen, opt, r, box)
-            if not k: _reconsider(part[0], done[0], r)
+            if not k and not (sure and (done[0][..., 3]>127).any()): _reconsider(part[0], done[0], r)
             yield from _each(lambda o: _matted(o[0][..., :4], o[1], r, opt.alpha=='soft'), zip(part, done))
     return keep(parts())
 
 def _reconsider(given, done, r):
-    "Was it right to take the picture for a sprite on a scene, or on a key colour?"
-    if r.matte=='network' and _full_picture([done]):
-        r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
-    if r.matte=='key' and _not_a_key(given[..., 3]>127, done[..., 3]>127): r.matte,r.key = 'network',None
-
-def _sides(v): return np.array([o.mean() for o in (v[0], v[-1], v[:, 0], v[:, -1])])
-
-def _not_a_key(key, net):
-    "Does a key colour leave much at the picture's sides that the network takes for background?"
-    k = _sides(key).sum()
-    return k>.1 and _sides(net).sum()<.6*k
+    "Was it right to take the picture for a sprite on a scene?"
+    if r.matte=='network' and is_whole(done, given): r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
 
 def _matted(given, done, r, soft=False):
     if r.matte=='none': return as_opaque(done)
@@ -395,12 +387,23 @@ def _matted(given, done, r, soft=False):
     else: x = refine_matte(np.dstack([done[..., :3], join_mattes(given[..., 3], done[..., 3])]), given) # white, black or grey: both may err
     return x if soft else weighed_matte(x, done, given, key) # it was fitted on hard sprites
 
-def _full_picture(frames):
-    "Is there no sprite to cut out: did the network keep most of three sides of the picture or next to nothing of it, or a band from left to right, or could it hardly decide?"
-    a = frames[0][..., 3]; v = a>127; sides = _sides(v)
-    unsure = ((a>25)&(a<230)).sum()/max(v.sum(), 1)
-    band = not sides[:2].any() and sides[2:].min()>.05 # a horizon
-    return (sides>.5).sum()>2 or v.mean()<.01 or unsure>1.75 or unsure>1.2 and sides.max()>.04 and v.mean()<.3 or unsure>.25 and band
+
+
+# %% ../nbs/40_pipeline.ipynb #86faa5dc
+def key_holds(
+    x:np.ndarray,   # (H, W, 4) uint8
+    cut:np.ndarray, # the same, cut out by its key
+    g:Grid,         # as found
+    opt:Options,
+    least:float=.1, # sum of the shares of the picture's sides that the key leaves, below which nobody asks
+    part:float=.6,  # how much of that the network must see too
+)->bool:
+    "Is what a key colour leaves at the picture's sides the sprite's in the network's eyes?"
+    sides = lambda v: sum(o.mean() for o in (v[0], v[-1], v[:, 0], v[:, -1]))
+    if not opt.network or not sides(cut[..., 3]>127): return True
+    r = Report(matte='key'); x = with_alpha(x[..., :3], cut[..., 3]); s = with_quarters(x, bare_native(x, g, opt, r), g, True)
+    k = sides(s[..., 3]>127)
+    return k<=least or sides(cleaned([s], r.matte, opt, r)[0][..., 3]>127)>=part*k
 
 # %% ../nbs/40_pipeline.ipynb #16039e25
 def of_sprite(
@@ -409,11 +412,12 @@ def of_sprite(
     opt:Options,
     air:int=2,   # cells around the sprite in the box
     margin:float=2.5, # cells over which the cut-out fades
+    sure=False,       # there is a sprite in it
 )->Grid:
     "The grid of the sprite on a scene, where the network sees one"
     def parts(x):
         r = Report(matte='network'); s = with_quarters(x, sample(x, g), g, False); done, = cleaned([s], r.matte, opt, r); v = _matted(s[..., :4], done, r)[..., 3]>127
-        if _full_picture([done]) or not v.any(): return []
+        if not v.any() or not sure and is_whole(done, s[..., :4]): return []
         y,z = (np.clip(np.searchsorted(c, np.arange(n)+.5)-1, 0, len(c)-2) for c,n in ((g.cuts_y, len(x)), (g.cuts_x, x.shape[1])))
         large = lambda v: Image.fromarray(np.where(v, 255, 0).astype(np.uint8)[y][:, z])
         cut = [with_alpha(x[..., :3], np.asarray(a)) for a in (large(box_sum(v.astype(np.float32), air)>.5), large(v).filter(ImageFilter.GaussianBlur(margin*float(np.mean(g.pitch)))).point(lambda a: 255*(a>12)))]
@@ -619,8 +623,11 @@ def clean_stream(
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
     g = cells or grid_of(list(matted.values()), raw, r)
     if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
+    if (sure := r.matte=='key' and not key_holds(raw[0], next(iter(matted.values())), g, opt)): # plain at its rim, so a sprite will stand in it
+        cut,r.matte,r.key = as_rgba,'network',None; matted = {i: cut(x) for i,x in known.items()}
+        if cells is None and opt.size=='auto': g = grid_of(raw, raw, r)
     found = g # by which it is judged: cells of a wished height fit no picture
-    if r.matte=='network' and g.kind=='grid' and cells is None and opt.network and opt.size=='auto': g = _told_grid(of_sprite(list(matted.values()), g, opt), r)
+    if r.matte=='network' and g.kind=='grid' and cells is None and opt.network and opt.size=='auto': g = _told_grid(of_sprite(list(matted.values()), g, opt, sure=sure), r)
     if opt.height and cells is None:
         cells,tall = grid_for_height(g, functools.partial(_first, known, opt), opt.height); g = _told_grid(cells or g, r)
         if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')
@@ -643,7 +650,7 @@ def clean_stream(
     placed = ((m, moved(g, hold(at)) if hold else g) for m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
     small = keep(_each(native, placed)); clock('sample')
     given = small
-    if net: small = restored(small, opt, r, keep)
+    if net: small = restored(small, opt, r, keep, sure)
     clock('network')
     small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given)
     if opt.outline=='clean': small = outlined(small, r, keep)
