@@ -43,7 +43,7 @@ class Options:
     model:str='ac'      # where no weights are named: the regressor 'ac' or the 'flow'
     steps:int=None      # of a flow (default: its own)
     seed:int=None       # of a flow (default: that of settings.ini)
-    views:int=1         # mirror images whose answers are averaged, 1, 2 or 4; more gain nothing (record 012)
+    views:int=None      # mirror images whose answers are averaged, 1, 2 or 4 (default: 4 of a still, 1 of a clip's frames; record 031)
     style:str='pixel'   # or 'smooth': the cut-out at full size, nothing else changed
     cut:MatteOptions=MatteOptions() # how to cut out at full size
     height:int=None     # of the sprite in the first frame, px; its width follows
@@ -57,7 +57,7 @@ class Options:
 
     def __post_init__(self):
         if isinstance(self.cut, dict): object.__setattr__(self, 'cut', MatteOptions(**self.cut)) # as a record holds it
-        if self.views not in (1, 2, 4): raise SpriteDXError(f'views={self.views!r} cannot be had; use 1, 2 or 4')
+        if self.views not in (None, 1, 2, 4): raise SpriteDXError(f'views={self.views!r} cannot be had; use 1, 2 or 4')
         if self.steps is not None and not 1<=self.steps<=100: raise SpriteDXError(f'a flow of {self.steps} steps cannot be had; use 1 to 100')
         if not (self.size=='auto' or _asked(self.size)): raise SpriteDXError(f'size={self.size!r} is not auto, a number from {settings().min_side} to 1024, or two of them such as 32x48')
         for k,known in _words.items():
@@ -351,7 +351,7 @@ def cleaned(
         r.warn(f'larger than {settings().size} native pixels: cleaned in tiles, outside the range the network was trained on')
     out,keyed = [np.zeros_like(f[..., :4]) for f in frames],matte=='key'
     shown = [np.concatenate([as_opaque(f[b]), f[b][..., 4:]], -1) if keyed else f[b] for f in frames]
-    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views)): o[b] = to_uint8(c)
+    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views or 1)): o[b] = to_uint8(c)
     r.network = True
     return out
 
@@ -619,6 +619,7 @@ def clean_stream(
     load_palette(opt.palette) # a bad palette is said before any work
     raw = list(known.values())
     r = Report(input=raw[0].shape[1::-1], options=opt.turned()); clock = _Clock(r)
+    if opt.views is None: opt = replace(opt, views=4 if len(known)==1 else 1)
     cut,r.matte = matte_of(raw, opt, r)
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
     g = cells or grid_of(list(matted.values()), raw, r)
