@@ -624,7 +624,8 @@ def clean_stream(
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
     g = cells or grid_of(list(matted.values()), raw, r)
     if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
-    if (sure := r.matte=='key' and not key_holds(raw[0], next(iter(matted.values())), g, opt)): # plain at its rim, so a sprite will stand in it
+    first = next(iter(matted.values())) # of flat colours the network is asked nothing; and what is plain at its rim has a sprite in it
+    if (sure := r.matte=='key' and not already_flat([to_native(first, g, opt, Report())]) and not key_holds(raw[0], first, g, opt)):
         cut,r.matte,r.key = as_rgba,'network',None; matted = {i: cut(x) for i,x in known.items()}
         if cells is None and opt.size=='auto': g = grid_of(raw, raw, r)
     found = g # by which it is judged: cells of a wished height fit no picture
