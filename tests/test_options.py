@@ -227,6 +227,7 @@ def test_flat_colours_on_a_plain_one_keep_their_key(monkeypatch):
     img = run(x, [('enlarge', dict(pitch=6.)), ('noise', dict(sigma=.003))], 1).img
     assert pipeline.clean_frames([img])[1].matte=='key'
     monkeypatch.setattr(pipeline, 'already_flat', lambda *a: False); assert pipeline.clean_frames([img])[1].matte=='network', 'the test can fail'
+    monkeypatch.setattr(pipeline, 'is_whole', lambda *a: True); assert pipeline.clean_frames([img])[1].matte=='network', 'where the rim was plain there is a sprite'
 
 def test_views_and_both_mattes_reach_the_road(monkeypatch):
     "The network is asked about as many mirror images as were wished, and on white its matte is joined with the key's"
