@@ -6,14 +6,14 @@ Docs: https://spritedx.github.io/spritedx/key.html.md"""
 
 # %% auto #0
 __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_neighbours', 'refine_matte', 'join_mattes',
-           'matte_clues', 'weighed_matte', 'whole_clues', 'is_whole', 'unspill', 'unkept', 'share_of', 'unmixed',
-           'regained']
+           'matte_clues', 'weighed_matte', 'whole_clues', 'is_whole', 'key_clues', 'is_key', 'unspill', 'unkept',
+           'share_of', 'unmixed', 'regained']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
 from dataclasses import dataclass
 import numpy as np
 from .core import to_float, to_uint8
-from .near import box_sum, connected, nearest_in, square
+from .near import box_sum, connected, nearest, nearest_in, square
 from .palette import toed, toed_inv, toed_planes
 from .session import opinion
 
@@ -428,6 +428,40 @@ def is_whole(
     if not (done[..., 3]>127).any(): return True
     f = whole_clues(done, given); horizon = f['across']>.05 and not f['top'] and not f['bottom'] and np.expm1(f['unsure'])>.25 # a band from left to right, and unsure where it ends
     return bool(horizon or _sigmoid(opinion('whole.safetensors', f))>sure)
+
+# %% ../nbs/13_key.ipynb #0e34e41e
+def key_clues(
+    done:np.ndarray,  # (h, w, 4) uint8, native size: the network's answer
+    given:np.ndarray, # (h, w, 4) uint8, as it was cut out by a key
+)->dict:              # {name: float32}
+    "What tells a sprite that the picture's sides cut off from a scene whose rim is of one colour"
+    a = done[..., 3]/np.float32(255); v,n = given[..., 3]>127,a>.5; h,w = v.shape; gone,kept,size = v&~n,v&n,max(v.sum(), 1)
+    of = lambda x: [float(o.mean()) for o in (x[0], x[-1], x[:, 0], x[:, -1])]
+    mean = lambda x,m: float(x[m].mean()) if m.any() else 0.
+    part = lambda m,of: m.sum()/max(of.sum(), 1)
+    side,left = of(v),sorted(of(n)); s = sorted(side); k,m = sum(side),sum(left)
+    parts,_ = connected(v); rim = np.ones(v.shape, bool); rim[1:-1, 1:-1] = False; touch = v&np.isin(parts, np.unique(parts[rim&v])); free = v&~touch; lost,count = connected(gone)
+    y,x = np.ogrid[:h, :w]; deep = 2*np.minimum(np.minimum(y, h-1-y), np.minimum(x, w-1-x))/np.float32(min(h, w))
+    lab = toed(given[..., :3]); key = lab[~v] if not v.all() else lab[:1, 0]; key = np.median(key, 0); kind = np.where(~v, 0, np.where(n, 1, 2)) # key, kept, denied
+    step,pair,dark = (np.concatenate([o.ravel() for o in os]) for os in zip(*[(np.sqrt(square(x[1:]-x[:-1])), 3*np.minimum(c[1:], c[:-1])+np.maximum(c[1:], c[:-1]), np.minimum(x[1:, :, 0], x[:-1, :, 0])) for x,c in ((lab, kind), (lab.swapaxes(0, 1), kind.T))]))
+    like,away = 0.,0.
+    if gone.any() and kept.any():
+        some = lambda m,k: lab[m][::max(1, m.sum()//k)]
+        A,B = some(kept, 256),some(gone, 512); like,away = float((np.sqrt(square(B-A[nearest(B, A)]))<.04).mean()),float(np.sqrt(square(lab[gone].mean(0)-lab[kept].mean(0))))
+    f = dict(sides=k, sides_left=m, ratio=m/max(k, 1e-3), s0=s[0], s1=s[1], s2=s[2], s3=s[3], left2=left[2], left3=left[3], top=side[0], bottom=side[1], across=min(side[2:]), along=min(side[:2]),
+        gone=gone.sum()/size, beyond=part(n&~v, n), touch=touch.sum()/size, touch_kept=part(n&touch, touch), free=free.sum()/size, free_kept=part(n&free, free) if free.any() else 1.,
+        unsure=mean(4*a*(1-a), gone), doubt=mean(a, gone), sure=mean(a, kept), unsure_all=mean(4*a*(1-a), v), out=mean(a, ~v), deep=mean(deep, gone), deepest=float(np.quantile(deep[gone], .95)) if gone.any() else 0., deep_kept=mean(deep, kept),
+        parts=np.log1p(count), largest=np.bincount(lost[gone]).max()/gone.sum() if gone.any() else 0., kept_key=mean(step, pair==1), gone_key=mean(step, pair==2), kept_in=mean(step, pair==4), between=mean(step, pair==5), gone_in=mean(step, pair==8), key_in=mean(step, pair==0),
+        dark_kept=mean(dark, pair==1), dark_gone=mean(dark, pair==2), dark_between=mean(dark, pair==5), fill=v.mean(), fill_left=n.mean(), size=np.log(size), side=np.log(max(h, w)), wide=np.log(w/h), L=key[0], chroma=np.hypot(*key[1:]), like=like, away=away)
+    return {i: np.float32(o) for i,o in f.items()}
+
+def is_key(
+    done:np.ndarray,  # (h, w, 4) uint8, the network's answer
+    given:np.ndarray, # (h, w, 4) uint8, as it was cut out by a key
+    sure:float=.5,
+)->bool:
+    "Is what a key left at the picture's sides a sprite's?"
+    return bool(_sigmoid(opinion('key.safetensors', key_clues(done, given)))>sure)
 
 # %% ../nbs/13_key.ipynb #b825dd9f
 def _inside(a):

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
-from .key import Key, despill, estimate_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
+from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest
 from .outsider import LIMIT, outsider
@@ -396,14 +396,12 @@ def key_holds(
     g:Grid,         # as found
     opt:Options,
     least:float=.1, # sum of the shares of the picture's sides that the key leaves, below which nobody asks
-    part:float=.6,  # how much of that the network must see too
 )->bool:
-    "Is what a key colour leaves at the picture's sides the sprite's in the network's eyes?"
+    "Is what a key colour leaves at the picture's sides a sprite's in the network's eyes?"
     sides = lambda v: sum(o.mean() for o in (v[0], v[-1], v[:, 0], v[:, -1]))
     if not opt.network or not sides(cut[..., 3]>127): return True
     r = Report(matte='key'); x = with_alpha(x[..., :3], cut[..., 3]); s = with_quarters(x, bare_native(x, g, opt, r), g, True)
-    k = sides(s[..., 3]>127)
-    return k<=least or sides(cleaned([s], r.matte, opt, r)[0][..., 3]>127)>=part*k
+    return sides(s[..., 3]>127)<=least or is_key(cleaned([s], r.matte, opt, r)[0], s[..., :4])
 
 # %% ../nbs/40_pipeline.ipynb #16039e25
 def of_sprite(
@@ -624,8 +622,7 @@ def clean_stream(
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
     g = cells or grid_of(list(matted.values()), raw, r)
     if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
-    first = next(iter(matted.values())) # of flat colours the network is asked nothing; and what is plain at its rim has a sprite in it
-    if (sure := r.matte=='key' and not already_flat([to_native(first, g, opt, Report())]) and not key_holds(raw[0], first, g, opt)):
+    if (sure := r.matte=='key' and not key_holds(raw[0], next(iter(matted.values())), g, opt)): # what is plain at its rim has a sprite in it
         cut,r.matte,r.key = as_rgba,'network',None; matted = {i: cut(x) for i,x in known.items()}
         if cells is None and opt.size=='auto': g = grid_of(raw, raw, r)
     found = g # by which it is judged: cells of a wished height fit no picture

@@ -108,6 +108,8 @@ RECIPES = dict(
     bright=Recipe((), (), Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), epochs=0, seed=62), start='glowing', mean=('crisp',)),
     staged=Recipe((*_crisp, *_sharp, *_glowing, *_before), _found, Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=16, batches=330, bs=32, lr=5e-4, seed=63), start='bright'),
     half_staged=Recipe((), (), Plan(StrategySpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True), epochs=0, seed=63), start='staged', mean=('bright',)),
+    looked=Recipe((*_outlined, *_crisp, *_sharp, *_glowing, *_before), _found, Plan(VariantSpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True, again=2), StrategyLoss(close=.4, alpha=.35, contours=.1), epochs=13, batches=330, bs=32, lr=5e-4, seed=64), start='bright'),
+    looked_bright=Recipe((), (), Plan(VariantSpec(enc=(1, 2, 2, 2), keys=96, quarters=True, contours=True, again=2), epochs=0, seed=64), start='looked', mean=('bright',)),
     procedural=Recipe((Pool('p64', 'procedural', 20000, 64, 3), Pool('p128', 'procedural', 4000, 128, 4)),
         (Pool('k64', 'procedural', 512, 64, 900, 'valid'),), Plan(epochs=8, batches=300, lr=1.5e-3)),
     smoke=Recipe((Pool('s64', 'procedural', 128, 64, 3),), (Pool('k64', 'procedural', 64, 64, 900, 'valid'),),
@@ -250,9 +252,10 @@ def run_recipe(
     return dict(res, recipe=name, data=data, device=device_name(device))
 
 def _left(name, plan, start, out, without, others):
-    "The start without some of its blocks, or averaged with others, and nothing learned after that"
+    "The start without some of its blocks, or averaged with others as far as they have the same, and nothing learned after that"
     net,meta = plan.network(),weights_meta(start); graft(net, start, without); out.mkdir(parents=True, exist_ok=True)
-    each = [net.state_dict(), *map(read_weights, others)]; net.load_state_dict({k: (sum(o[k].double() for o in each)/len(each)).to(v.dtype) for k,v in each[0].items()})
+    each = [net.state_dict(), *map(read_weights, others)]; own = {k: [o[k].double() for o in each if k in o] for k in each[0]}
+    net.load_state_dict({k: (sum(v)/len(v)).to(each[0][k].dtype) for k,v in own.items()})
     h = save_weights(w := out/'weights.safetensors', net.eval(), **{k: v for k,v in meta.items() if k not in ('spec', 'hash')}|dict(recipe=name))
     return dict(weights=w, hash=h, seconds=0., epochs_now=0, processes=1, metrics={}, recipe=name, data=json.loads(meta.get('data', '{}')), device=meta.get('device', ''))
 

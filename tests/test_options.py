@@ -220,13 +220,13 @@ def test_a_piece_of_the_key_goes_where_the_network_says_so_too(monkeypatch):
         monkeypatch.setattr(pipeline, 'cleaned', network(alpha)); y = pipeline.clean(x).pixels
         assert (y[kept][..., 3]>0).all()==(alpha>127) and not y[tint][:, :3].any() and (y[tint][:, 3]==255).all()
 
-def test_flat_colours_on_a_plain_one_keep_their_key(monkeypatch):
-    "Of four flat colours the network is asked nothing, not even whether something cut off by a side makes the key none"
-    x = np.full((60, 56, 4), (196, 207, 161, 255), np.uint8); x[10:50, 20:44] = (31, 31, 31, 255); x[12:48, 22:42] = (139, 149, 109, 255); x[20:30, 26:38] = (196, 207, 161, 255); x[20:45, :8] = (77, 83, 60, 255)
-    monkeypatch.setattr(pipeline, 'key_holds', lambda *a: False)
+def test_what_a_side_cuts_off_keeps_its_key(monkeypatch):
+    "A bust in few flat colours; where the network says there was no key, the picture is one of a sprite on a scene"
+    k = make_sprite(3, 'knight', 48)[:38]; x = np.full((46, k.shape[1]+20, 4), (196, 207, 161, 255), np.uint8); x[8:, 10:-10][k[..., 3]>0] = k[k[..., 3]>0]
     img = run(x, [('enlarge', dict(pitch=6.)), ('noise', dict(sigma=.003))], 1).img
-    assert pipeline.clean_frames([img])[1].matte=='key'
-    monkeypatch.setattr(pipeline, 'already_flat', lambda *a: False); assert pipeline.clean_frames([img])[1].matte=='network', 'the test can fail'
+    asked = []; real = pipeline.is_key; monkeypatch.setattr(pipeline, 'is_key', lambda *a: asked.append(1) or real(*a))
+    assert pipeline.clean_frames([img])[1].matte=='key' and asked==[1]
+    monkeypatch.setattr(pipeline, 'is_key', lambda *a: False); assert pipeline.clean_frames([img])[1].matte=='network', 'the test can fail'
     monkeypatch.setattr(pipeline, 'is_whole', lambda *a: True); assert pipeline.clean_frames([img])[1].matte=='network', 'where the rim was plain there is a sprite'
 
 def test_views_and_both_mattes_reach_the_road(monkeypatch):
