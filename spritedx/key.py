@@ -384,6 +384,13 @@ def _off_mean(lab, of, r=4):
     n = box_sum(of.astype(np.float32), r); m = box_sum(lab*of[..., None], r)/np.maximum(n, 1)[..., None]
     return np.where(n>.5, np.sqrt(((lab-m)**2).sum(-1)), -1)
 
+def _border(v): return np.concatenate([v[0], v[-1], v[:, 0], v[:, -1]])
+
+def _framed(x, key, n):
+    "A picture with `n` px of the key around it, nothing of which is the sprite's"
+    out = np.zeros((x.shape[0]+2*n, x.shape[1]+2*n, 4), np.uint8); out[..., :3] = key.color; out[n:-n, n:-n] = x
+    return out
+
 def weighed_matte(
     x:np.ndarray,     # (h, w, 4) uint8, native size: the matte so far
     done:np.ndarray,  # (h, w, 4) uint8, the network's answer
@@ -392,8 +399,11 @@ def weighed_matte(
     reach:int=3,      # how far from what either sees anything is asked, px
     sure:float=.7,    # below that what the rules said stays
     most:float=.8,    # where more would turn than this share of the sprite, nothing does
+    air:int=11,       # of the key, drawn around a sprite that a side of the picture cuts off, px
 )->np.ndarray:        # (h, w, 4) uint8
     "A matte after everything that is known has been weighed"
+    if key is not None and _border(x[..., 3]>127).any():
+        return weighed_matte(*(_framed(o, key, air) for o in (x, done, given)), key, reach, sure, most)[air:-air, air:-air]
     near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
     if not near.any(): return x
     p = np.zeros(near.shape, np.float32); p[near] = _sigmoid(opinion('matte.safetensors', {k: v[near] for k,v in matte_clues(x[..., 3], done[..., 3], given, key).items()}))
