@@ -373,10 +373,12 @@ def matte_clues(
         keyed=float(key is not None), saturated=float(key is not None and key.saturated))
     return {k: np.broadcast_to(v, (h, w)).astype(np.float32) for k,v in f.items()}
 
+def _sides(x): return x[0],x[-1],x[:, 0],x[:, -1]
+
 def _parts(m, a):
     "Of the part of a mask that each pixel is in: log of its size, mean of `a`, and whether it reaches the border"
     lb,n = connected(m); size = np.bincount(lb.ravel(), minlength=n+1); mean = np.bincount(lb.ravel(), a.ravel(), n+1)/np.maximum(size, 1)
-    out = np.zeros(n+1, bool); out[np.r_[lb[0], lb[-1], lb[:, 0], lb[:, -1]]] = True; out[0] = False
+    out = np.zeros(n+1, bool); out[np.concatenate(_sides(lb))] = True; out[0] = False
     return np.where(m, np.log1p(size)[lb], 0),np.where(m, mean[lb], 0),out[lb]
 
 def _off_mean(lab, of, r=4):
@@ -384,7 +386,6 @@ def _off_mean(lab, of, r=4):
     n = box_sum(of.astype(np.float32), r); m = box_sum(lab*of[..., None], r)/np.maximum(n, 1)[..., None]
     return np.where(n>.5, np.sqrt(((lab-m)**2).sum(-1)), -1)
 
-def _border(v): return np.concatenate([v[0], v[-1], v[:, 0], v[:, -1]])
 
 def _framed(x, key, n):
     "A picture with `n` px of the key around it, nothing of which is the sprite's"
@@ -402,7 +403,7 @@ def weighed_matte(
     air:int=11,       # of the key, drawn around a sprite that a side of the picture cuts off, px
 )->np.ndarray:        # (h, w, 4) uint8
     "A matte after everything that is known has been weighed"
-    if key is not None and _border(x[..., 3]>127).any():
+    if key is not None and any(o.any() for o in _sides(x[..., 3]>127)):
         return weighed_matte(*(_framed(o, key, air) for o in (x, done, given)), key, reach, sure, most)[air:-air, air:-air]
     near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
     if not near.any(): return x
@@ -419,7 +420,7 @@ def whole_clues(
 )->dict:              # {name: float32}
     "What tells a picture without a sprite from one with a sprite before something"
     a = done[..., 3]/np.float32(255); v = a>.5; h,w = v.shape; n = max(v.sum(), 1); part,k = connected(v)
-    of = lambda x: [float(o.mean()) for o in (x[0], x[-1], x[:, 0], x[:, -1])]
+    of = lambda x: [float(o.mean()) for o in _sides(x)]
     side,soft = of(v),of(a); ys,xs = (np.flatnonzero(v.any(i)) if k else np.zeros(1, int) for i in (1, 0)); bh,bw = np.ptp(ys)+1,np.ptp(xs)+1
     lab = toed(given[..., :3]); step,kind = (np.concatenate([o.ravel() for o in os]) for os in zip(*[(np.sqrt(square(x[1:]-x[:-1])), m[1:].astype(int)+m[:-1]) for x,m in ((lab, v), (lab.swapaxes(0, 1), v.T))]))
     out,rim,inn = (float(step[kind==i].mean()) if (kind==i).any() else 0. for i in range(3)); s = sorted(side)
@@ -446,11 +447,11 @@ def key_clues(
 )->dict:              # {name: float32}
     "What tells a sprite that the picture's sides cut off from a scene whose rim is of one colour"
     a = done[..., 3]/np.float32(255); v,n = given[..., 3]>127,a>.5; h,w = v.shape; gone,kept,size = v&~n,v&n,max(v.sum(), 1)
-    of = lambda x: [float(o.mean()) for o in (x[0], x[-1], x[:, 0], x[:, -1])]
+    of = lambda x: [float(o.mean()) for o in _sides(x)]
     mean = lambda x,m: float(x[m].mean()) if m.any() else 0.
     part = lambda m,of: m.sum()/max(of.sum(), 1)
     side,left = of(v),sorted(of(n)); s = sorted(side); k,m = sum(side),sum(left)
-    parts,_ = connected(v); rim = np.ones(v.shape, bool); rim[1:-1, 1:-1] = False; touch = v&np.isin(parts, np.unique(parts[rim&v])); free = v&~touch; lost,count = connected(gone)
+    parts,_ = connected(v); touch = v&np.isin(parts, np.concatenate(_sides(parts))); free = v&~touch; lost,count = connected(gone)
     y,x = np.ogrid[:h, :w]; deep = 2*np.minimum(np.minimum(y, h-1-y), np.minimum(x, w-1-x))/np.float32(min(h, w))
     lab = toed(given[..., :3]); key = lab[~v] if not v.all() else lab[:1, 0]; key = np.median(key, 0); kind = np.where(~v, 0, np.where(n, 1, 2)) # key, kept, denied
     step,pair,dark = (np.concatenate([o.ravel() for o in os]) for os in zip(*[(np.sqrt(square(x[1:]-x[:-1])), 3*np.minimum(c[1:], c[:-1])+np.maximum(c[1:], c[:-1]), np.minimum(x[1:, :, 0], x[:-1, :, 0])) for x,c in ((lab, kind), (lab.swapaxes(0, 1), kind.T))]))
