@@ -25,7 +25,7 @@ from .ledger import checkout, file_hash, intervals, paired, summarise
 from .metrics import BETTER, flicker, score, unchanged
 from .pipeline import Options, clean_frames
 from .sprite import contact_sheet
-from .validation import CONDITIONS, complaint, differs, limited, make, manifest, manifest_hash, processes
+from .validation import complaint, condition, differs, limited, make, manifest, manifest_hash, processes
 
 # %% ../nbs/43_bench.ipynb #3ce037f8
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def run_one(
 )->tuple: # a row, the result
     "A case through a method, scored"
     out,how,error = np.stack([_nothing]*len(made.img)) if made.img.ndim==4 else _nothing,{},None
-    c = CONDITIONS.get(case['condition'])
+    c = condition(case['condition'])
     t = time.perf_counter()
     try: out,how = solve(m, made.img, bool(c and c.soft))
     except Exception as e: error = f'{type(e).__name__}: {e}'

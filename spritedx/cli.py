@@ -137,7 +137,7 @@ def _train(a):
 # %% ../nbs/51_cli.ipynb #4364eeaa
 def _bench_args(p):
     p.add_argument('what', nargs='?', default='clean', choices=['clean', 'matte'], help='clean: the whole road; matte: every way to cut out, side by side (--set valid or test, --limit cases a condition, --model and --peer for more networks, such as the published ones) (default: %(default)s)')
-    p.add_argument('--set', default='valid', choices=['valid', 'tune', 'test', 'procedural', 'ood', 'clips'], help='which cases; procedural and clips need no sprite packs (default: %(default)s)')
+    p.add_argument('--set', default='valid', choices=['valid', 'tune', 'test', 'procedural', 'ood', 'clips', 'cut', 'cut-tune', 'cut-test'], help='which cases; procedural and clips need no sprite packs (default: %(default)s)')
     p.add_argument('--model', metavar='NAME|PATH|none', help='weights; none: grid, matte and palette alone (default: the ones that ship)')
     p.add_argument('--peer', action='append', default=[], metavar='NAME', help='another tool on the same cases; may be given again; all: every one')
     p.add_argument('--limit', type=int, metavar='N', help='cases in all, the same share of every condition')

@@ -15,6 +15,17 @@ def bench(*argv, data, cwd):
     out, err = p.communicate(timeout=500)
     return p.returncode, out, err
 
+def test_every_set_can_be_asked_for():
+    import argparse
+    from spritedx import cli
+    sets = []
+    was = argparse.ArgumentParser.add_argument
+    def spy(self, *a, **k): sets.extend([k['choices']] if '--set' in a else []); return was(self, *a, **k)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(argparse.ArgumentParser, 'add_argument', spy)
+        with pytest.raises(SystemExit): cli.main(['bench', '--help'])
+    assert sets and all(tuple(o)==validation.SETS for o in sets)
+
 @pytest.mark.parametrize('argv, says', [
     (['--set', 'valid'], 'the set valid needs sprites.parquet: point SPRITEDX_DATA to the folder that holds it (data/validation/README.md'),
     (['--set', 'ood'], 'without it --set procedural and --set clips can run'),
