@@ -433,11 +433,11 @@ def whole_clues(
 def is_whole(
     done:np.ndarray,  # (h, w, 4) uint8, the network's answer
     given:np.ndarray, # (h, w, 4) uint8, the picture as it was given
-    sure:float=.85,
+    sure:float=.5,
 )->bool:
     "Is there no sprite to cut out?"
     if not (done[..., 3]>127).any(): return True
-    f = whole_clues(done, given); horizon = f['across']>.05 and not f['top'] and not f['bottom'] and np.expm1(f['unsure'])>.25 # a band from left to right, and unsure where it ends
+    f = whole_clues(done, given); horizon = f['across']>.05 and not f['top'] and not f['bottom'] and f['largest']>.95 and np.expm1(f['unsure'])>.25 # one band from left to right, and unsure where it ends
     return bool(horizon or _sigmoid(opinion('whole.safetensors', f))>sure)
 
 # %% ../nbs/13_key.ipynb #0e34e41e
