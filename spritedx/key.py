@@ -345,33 +345,45 @@ def join_mattes(
     return to_uint8(_sigmoid((trust*a+b)/(trust+1)))
 
 # %% ../nbs/13_key.ipynb #5b8f535b
-def matte_clues(
-    guess:np.ndarray, # (h, w) uint8, the matte so far
-    net:np.ndarray,   # (h, w) uint8, the network's
-    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha
-    key:Key=None,     # the one it stood on
+def _seen(
+    net:np.ndarray,   # (h, w) uint8, the network's matte
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha, or with its quarters (h, w, 20)
+    key:Key=None,
     side:float=.035,  # of a bin of colours, toed OKLab
     width:float=.04,  # how far colours are alike, toed OKLab
     r:int=3,          # how far neighbours of like colour are looked for, px
-)->dict:              # {name: (h, w) float32}
-    "What speaks for each pixel being the sprite's"
-    o,a,g = (v.astype(np.float32)/255 for v in (guess, net, given[..., 3])); lab = toed(given[..., :3]).astype(np.float32); h,w = a.shape
-    mean = lambda x,r: box_sum(x, r)/(2*r+1)**2
-    f = dict(net=_logit(a), guess=_logit(o), key=g, all_net=a.mean(), all_guess=o.mean(), net15=mean(a, 7))
-    for k,x in dict(net=a, guess=o, key=g).items(): f |= {f'{k}3': mean(x, 1), f'{k}7': mean(x, 3)}
-    b = _bins(lab, side); n = np.bincount(b.ravel())
-    rim = np.ones((h, w), bool); rim[1:-1, 1:-1] = False; share = lambda x: (np.bincount(b.ravel(), x.ravel())/n)[b]
-    f |= dict(colour=np.log1p(n)[b], colour_net=share(a), colour_guess=share(o), colour_rim=np.log(np.bincount(b[rim], minlength=len(n))/rim.sum()+1e-3)[b])
+)->tuple:             # {name: (h, w) float32}, and a function that adds to it what a guess (h, w) uint8 says
+    "What is known of each pixel whatever the guess is"
+    a,g = (v.astype(np.float32)/255 for v in (net, given[..., 3])); lab = toed(given[..., :3]).astype(np.float32); h,w = a.shape
+    mean,full = lambda x,r: box_sum(x, r)/(2*r+1)**2,lambda f: {k: np.broadcast_to(v, (h, w)).astype(np.float32) for k,v in f.items()}
+    near = lambda k,x: {f'{k}3': mean(x, 1), f'{k}7': mean(x, 3)}
+    b = _bins(lab, side); n = np.bincount(b.ravel()); share = lambda x: (np.bincount(b.ravel(), x.ravel())/n)[b]
+    rim = np.ones((h, w), bool); rim[1:-1, 1:-1] = False; y,x = np.arange(h)[:, None],np.arange(w)
     P,A,alike,like = np.pad(lab, ((r, r), (r, r), (0, 0)), 'edge'),np.pad(a, r),np.full((h, w), 1e-3, np.float32),np.zeros((h, w), np.float32)
     for i,j in np.ndindex(2*r+1, 2*r+1):
         if i==j==r: continue
         k = np.exp(-square(P[i:i+h, j:j+w]-lab)/(2*width**2)); like += k*A[i:i+h, j:j+w]; alike += k
-    f |= dict(like=alike, like_net=like/alike)
-    for k,m in dict(part=o>.5, hole=o<=.5).items(): f |= dict(zip((k, f'{k}_net', f'{k}_rim'), _parts(m, a)))
-    y,x = np.arange(h)[:, None],np.arange(w)
-    f |= dict(rim=np.minimum(np.minimum(y, h-1-y), np.minimum(x, w-1-x)).clip(0, 10), off_back=_off_mean(lab, o<.2), off_front=_off_mean(lab, o>.8), L=lab[..., 0], chroma=np.sqrt((lab[..., 1:]**2).sum(-1)),
-        keyed=float(key is not None), saturated=float(key is not None and key.saturated))
-    return {k: np.broadcast_to(v, (h, w)).astype(np.float32) for k,v in f.items()}
+    q = toed(np.ascontiguousarray(given[..., 4:].reshape(h, w, 4, 4)[..., :3])).astype(np.float32) if given.shape[-1]>4 else lab[:, :, None]
+    s = np.sqrt(square(q-q.mean(2, keepdims=True)).mean(-1)) # how far a cell's quarters are apart: on photographs further than in a sprite
+    f = full(dict(net=_logit(a), key=g, all_net=a.mean(), net15=mean(a, 7), colour=np.log1p(n)[b], colour_net=share(a), colour_rim=np.log(np.bincount(b[rim], minlength=len(n))/rim.sum()+1e-3)[b],
+        like=alike, like_net=like/alike, rim=np.minimum(np.minimum(y, h-1-y), np.minimum(x, w-1-x)).clip(0, 10), L=lab[..., 0], chroma=np.sqrt((lab[..., 1:]**2).sum(-1)),
+        keyed=float(key is not None), saturated=float(key is not None and key.saturated),
+        spread=s, spread15=mean(s, 7), spread_in=(s*a).sum()/max(a.sum(), 1), spread_out=(s*(1-a)).sum()/max((1-a).sum(), 1), spread_colour=share(s))|near('net', a)|near('key', g)|near('spread', s))
+    def of(guess):
+        o = guess.astype(np.float32)/255
+        new = dict(guess=_logit(o), all_guess=o.mean(), colour_guess=share(o), off_back=_off_mean(lab, o<.2), off_front=_off_mean(lab, o>.8))|near('guess', o)
+        for k,m in dict(part=o>.5, hole=o<=.5).items(): new |= dict(zip((k, f'{k}_net', f'{k}_rim'), _parts(m, a)))
+        return f|full(new)
+    return f,of
+
+def matte_clues(
+    guess:np.ndarray, # (h, w) uint8, the matte so far
+    net:np.ndarray,   # (h, w) uint8, the network's
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha, or with its quarters (h, w, 20)
+    key:Key=None,     # the one it stood on
+)->dict:              # {name: (h, w) float32}
+    "What speaks for each pixel being the sprite's"
+    return _seen(net, given, key)[1](guess)
 
 def _sides(x): return x[0],x[-1],x[:, 0],x[:, -1]
 
@@ -389,16 +401,16 @@ def _off_mean(lab, of, r=4):
 
 def _framed(x, key, n):
     "A picture with `n` px of the key around it, nothing of which is the sprite's"
-    out = np.zeros((x.shape[0]+2*n, x.shape[1]+2*n, 4), np.uint8); out[..., :3] = key.color; out[n:-n, n:-n] = x
+    h,w,c = x.shape; out = np.zeros((h+2*n, w+2*n, c//4, 4), np.uint8); out[..., :3] = key.color; out = out.reshape(h+2*n, w+2*n, c); out[n:-n, n:-n] = x
     return out
 
 def weighed_matte(
     x:np.ndarray,     # (h, w, 4) uint8, native size: the matte so far
     done:np.ndarray,  # (h, w, 4) uint8, the network's answer
-    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha
+    given:np.ndarray, # (h, w, 4) uint8, the picture as it was given, with the key's alpha, or with its quarters (h, w, 20)
     key:Key=None,
     reach:int=3,      # how far from what either sees anything is asked, px
-    sure:float=.7,    # below that what the rules said stays
+    sure:float=.6,    # below that what the rules said stays
     most:float=.8,    # where more would turn than this share of the sprite, nothing does
     air:int=11,       # of the key, drawn around a sprite that a side of the picture cuts off, px
 )->np.ndarray:        # (h, w, 4) uint8
@@ -407,7 +419,10 @@ def weighed_matte(
         return weighed_matte(*(_framed(o, key, air) for o in (x, done, given)), key, reach, sure, most)[air:-air, air:-air]
     near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
     if not near.any(): return x
-    p = np.zeros(near.shape, np.float32); p[near] = _sigmoid(opinion('matte.safetensors', {k: v[near] for k,v in matte_clues(x[..., 3], done[..., 3], given, key).items()}))
+    say = lambda name,f: opinion(name, {k: v[near] for k,v in f.items()}) # log odds, of what is near
+    p,of = np.zeros(near.shape, np.float32),_seen(done[..., 3], given, key)[1]; before = of(x[..., 3]); first = say('matte.safetensors', before)
+    guess = x[..., 3].copy(); guess[near] = to_uint8(_sigmoid(first)) # what the first round made of the neighbours is known in the second
+    p[near] = _sigmoid((first+say('matte_again.safetensors', of(guess)|dict(first=before['guess'])))/2)
     turned = near&np.where(x[..., 3]>127, p<1-sure, p>sure)
     if key is not None and key.saturated: turned &= (x[..., 3]>127)|(done[..., 3]>100)|~_leaning(done[..., :3], key) # what hue and network alike call background stays away
     if turned.sum()>most*(x[..., 3]>127).sum(): return x

@@ -369,7 +369,7 @@ def restored(
         for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
             done = cleaned(part, seen, opt, r, box)
             if not k and not (sure and (done[0][..., 3]>127).any()): _reconsider(part[0], done[0], r)
-            yield from _each(lambda o: _matted(o[0][..., :4], o[1], r, opt.alpha=='soft'), zip(part, done))
+            yield from _each(lambda o: _matted(o[0], o[1], r, opt.alpha=='soft'), zip(part, done))
     return keep(parts())
 
 def _reconsider(given, done, r):
@@ -414,7 +414,7 @@ def of_sprite(
 )->Grid:
     "The grid of the sprite on a scene, where the network sees one"
     def parts(x):
-        r = Report(matte='network'); s = with_quarters(x, sample(x, g), g, False); done, = cleaned([s], r.matte, opt, r); v = _matted(s[..., :4], done, r)[..., 3]>127
+        r = Report(matte='network'); s = with_quarters(x, sample(x, g), g, False); done, = cleaned([s], r.matte, opt, r); v = _matted(s, done, r)[..., 3]>127
         if not v.any() or not sure and is_whole(done, s[..., :4]): return []
         y,z = (np.clip(np.searchsorted(c, np.arange(n)+.5)-1, 0, len(c)-2) for c,n in ((g.cuts_y, len(x)), (g.cuts_x, x.shape[1])))
         large = lambda v: Image.fromarray(np.where(v, 255, 0).astype(np.uint8)[y][:, z])

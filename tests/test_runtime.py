@@ -55,6 +55,19 @@ def test_a_band_from_left_to_right_is_no_sprite(monkeypatch):
     assert key.is_whole(a, a)
     for change in ((np.s_[:], np.s_[:8]), ([*range(10, 15), *range(25, 28)], np.s_[:])): b = a.copy(); b[(*change, 3)] = 0; assert not key.is_whole(b, b) # ends before a side; unsure a fifth as often as sure
 
+def test_a_matte_is_weighed_twice(monkeypatch):
+    "The second network is asked what the first made of it, and the mean of both decides"
+    asked = []
+    def says(name, f): asked.append((name, f)); return np.full(f['guess'].shape, 5 if name=='matte.safetensors' else -9, np.float32)
+    monkeypatch.setattr(key, 'opinion', says)
+    x = np.full((24, 24, 4), 90, np.uint8); x[..., 3] = 0; x[4:20, 4:20, 3] = 255; x[2, 2, 3] = 30
+    out = key.weighed_matte(x, x, np.concatenate([x, np.tile(x, 4)], -1))
+    (one, f), (two, g) = asked
+    assert (one, two)==('matte.safetensors', 'matte_again.safetensors') and 'first' not in f
+    assert np.array_equal(g['first'], f['guess']) and (g['guess']>4).all() and (f['guess']<0).any()
+    assert np.array_equal(out, x), 'more than most would have turned'
+    y = key.weighed_matte(x, x, x, most=9.); assert not (y[..., 3]>127).any()
+
 def test_a_magenta_part_on_magenta_is_given_back():
     "The key takes it; the network, sure of it, gives it back"
     given = np.full((24, 24, 4), (255, 0, 255, 0), np.uint8); given[4:20, 4:20] = (90, 60, 40, 255); given[8:16, 8:16] = (150, 20, 150, 0)
