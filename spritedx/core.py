@@ -6,7 +6,7 @@ Docs: https://spritedx.github.io/spritedx/core.html.md"""
 
 # %% auto #0
 __all__ = ['SpriteDXError', 'Settings', 'settings', 'data_dir', 'rng', 'to_float', 'to_uint8', 'premultiply', 'unpremultiply',
-           'with_alpha', 'zero_hidden', 'as_rgba', 'atomic_path']
+           'with_alpha', 'zero_hidden', 'hard', 'as_rgba', 'atomic_path']
 
 # %% ../nbs/00_core.ipynb #190a0532
 import contextlib, hashlib, os, tempfile
@@ -115,6 +115,12 @@ def zero_hidden(
     "The same pixels with colour 0 wherever alpha is 0"
     if x.dtype==np.uint8 and x.flags.c_contiguous: return np.where(x[..., 3:]>0, x.view(np.uint32), np.uint32(0)).view(np.uint8)
     return np.where(x[..., 3:]>0, x, np.zeros_like(x[:1, :1]) if x.ndim>2 else 0).astype(x.dtype)
+
+def hard(
+    x:np.ndarray, # (h, w, 4) uint8
+)->np.ndarray:
+    "The same pixels, each opaque or gone"
+    return zero_hidden(np.dstack([x[..., :3], np.where(x[..., 3]>127, 255, 0).astype(np.uint8)]))
 
 # %% ../nbs/00_core.ipynb #9a894bc3
 def as_rgba(

@@ -10,6 +10,7 @@ __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'ask_colours', 'ask_ne
            'share_of', 'unmixed', 'regained']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
+from collections.abc import Callable
 from dataclasses import dataclass
 import numpy as np
 from .core import to_float, to_uint8
@@ -352,8 +353,8 @@ def _seen(
     side:float=.035,  # of a bin of colours, toed OKLab
     width:float=.04,  # how far colours are alike, toed OKLab
     r:int=3,          # how far neighbours of like colour are looked for, px
-)->tuple:             # {name: (h, w) float32}, and a function that adds to it what a guess (h, w) uint8 says
-    "What is known of each pixel whatever the guess is"
+)->Callable:          # of a guess (h, w) uint8, to {name: (h, w) float32}
+    "What is known of each pixel whatever the guess is; what it gives adds what a guess says"
     a,g = (v.astype(np.float32)/255 for v in (net, given[..., 3])); lab = toed(given[..., :3]).astype(np.float32); h,w = a.shape
     mean,full = lambda x,r: box_sum(x, r)/(2*r+1)**2,lambda f: {k: np.broadcast_to(v, (h, w)).astype(np.float32) for k,v in f.items()}
     near = lambda k,x: {f'{k}3': mean(x, 1), f'{k}7': mean(x, 3)}
@@ -374,7 +375,7 @@ def _seen(
         new = dict(guess=_logit(o), all_guess=o.mean(), colour_guess=share(o), off_back=_off_mean(lab, o<.2), off_front=_off_mean(lab, o>.8))|near('guess', o)
         for k,m in dict(part=o>.5, hole=o<=.5).items(): new |= dict(zip((k, f'{k}_net', f'{k}_rim'), _parts(m, a)))
         return f|full(new)
-    return f,of
+    return of
 
 def matte_clues(
     guess:np.ndarray, # (h, w) uint8, the matte so far
@@ -383,7 +384,7 @@ def matte_clues(
     key:Key=None,     # the one it stood on
 )->dict:              # {name: (h, w) float32}
     "What speaks for each pixel being the sprite's"
-    return _seen(net, given, key)[1](guess)
+    return _seen(net, given, key)(guess)
 
 def _sides(x): return x[0],x[-1],x[:, 0],x[:, -1]
 
@@ -420,7 +421,7 @@ def weighed_matte(
     near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
     if not near.any(): return x
     say = lambda name,f: opinion(name, {k: v[near] for k,v in f.items()}) # log odds, of what is near
-    p,of = np.zeros(near.shape, np.float32),_seen(done[..., 3], given, key)[1]; before = of(x[..., 3]); first = say('matte.safetensors', before)
+    p,of = np.zeros(near.shape, np.float32),_seen(done[..., 3], given, key); before = of(x[..., 3]); first = say('matte.safetensors', before)
     guess = x[..., 3].copy(); guess[near] = to_uint8(_sigmoid(first)) # what the first round made of the neighbours is known in the second
     p[near] = _sigmoid((first+say('matte_again.safetensors', of(guess)|dict(first=before['guess'])))/2)
     turned = near&np.where(x[..., 3]>127, p<1-sure, p>sure)

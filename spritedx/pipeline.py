@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
 from PIL import Image, ImageFilter
-from .core import SpriteDXError, as_rgba, settings, to_uint8, with_alpha, zero_hidden
+from .core import SpriteDXError, as_rgba, hard, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
 from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
@@ -435,8 +435,7 @@ def _each(f, xs):
         while q: yield q.popleft().result()
 
 def _edges(f, opt):
-    if opt.alpha=='binary': f = np.dstack([f[..., :3], np.where(f[..., 3]>127, 255, 0).astype(np.uint8)])
-    return zero_hidden(f)
+    return hard(f) if opt.alpha=='binary' else zero_hidden(f)
 
 def _commonest(c, run):
     "Of colours (n, m) and the runs they are in, (n, m) and none shared: the commonest of each run, of several the least; (n, m)"

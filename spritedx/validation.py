@@ -6,11 +6,10 @@ Docs: https://spritedx.github.io/spritedx/validation.html.md"""
 
 # %% auto #0
 __all__ = ['C', 'CONDITIONS', 'CUT', 'FRAMES', 'CLIPS', 'PICTURES', 'OOD', 'SETS', 'FREE', 'CASES', 'traits', 'dithered',
-           'reddened', 'lit', 'glowing', 'cut_off', 'among', 'Condition', 'condition', 'slug', 'pose', 'hard',
-           'photograph', 'vector', 'shaded_balls', 'face', 'page', 'pixels', 'Made', 'make', 'tuning', 'turns', 'dealt',
-           'candidates', 'pack_cases', 'drawn_cases', 'ood_cases', 'clip_cases', 'build', 'limited', 'folder',
-           'versions', 'processes', 'hashes', 'write_manifests', 'manifest', 'manifest_hash', 'differs', 'complaint',
-           'verify']
+           'reddened', 'lit', 'glowing', 'cut_off', 'among', 'Condition', 'condition', 'slug', 'pose', 'photograph',
+           'vector', 'shaded_balls', 'face', 'page', 'pixels', 'Made', 'make', 'tuning', 'turns', 'dealt', 'candidates',
+           'pack_cases', 'drawn_cases', 'ood_cases', 'clip_cases', 'build', 'limited', 'folder', 'versions',
+           'processes', 'hashes', 'write_manifests', 'manifest', 'manifest_hash', 'differs', 'complaint', 'verify']
 
 # %% ../nbs/19_validation.ipynb #8f2b6dbc
 import contextlib, functools, hashlib, json, os, re, signal, sys
@@ -24,7 +23,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from .catalogue import count_colours, decode, scan_mattes, scan_packs
-from .core import SpriteDXError, as_rgba, atomic_path, data_dir, rng, settings, zero_hidden
+from .core import SpriteDXError, as_rgba, atomic_path, data_dir, hard, rng, settings, zero_hidden
 from .corrupt import CONDITIONS as RECIPES, KEYS, TYPICAL, generated, h264, run
 from .sources import ANIMATIONS, KINDS, SIZES, make_clip, make_sprite
 from .sprite import Sprite, fit, trim
@@ -194,8 +193,6 @@ def pose(
         return min(m, room//2),min(m, room-room//2)
     x = np.pad(x, (air(x.shape[0]), air(x.shape[1]), (0, 0)))
     return zero_hidden(x) if soft else hard(x)
-
-def hard(x): return zero_hidden(np.dstack([x[..., :3], np.where(x[..., 3]>127, 255, 0)]).astype(np.uint8))
 
 # %% ../nbs/19_validation.ipynb #d05302e5
 PICTURES = dict(skimage=('astronaut.png', 'camera.png', 'clock_motion.png', 'coins.png', 'gravel.png', 'hubble_deep_field.jpg', 'ihc.png',

@@ -53,7 +53,7 @@ def test_a_band_from_left_to_right_is_no_sprite(monkeypatch):
     monkeypatch.setattr(key, 'opinion', lambda *a: np.float32(-9))
     a = np.full((40, 60, 4), 200, np.uint8); a[..., 3] = 0; a[15:25, :, 3] = 255; a[10:15, :, 3] = a[25:30, :, 3] = 100 # as much unsure as sure
     assert key.is_whole(a, a)
-    for change in ((np.s_[:], np.s_[:8]), ([*range(10, 15), *range(25, 28)], np.s_[:])): b = a.copy(); b[(*change, 3)] = 0; assert not key.is_whole(b, b) # ends before a side; unsure a fifth as often as sure
+    for change in ((np.s_[:], np.s_[:8]), ([*range(10, 15), *range(25, 28)], np.s_[:]), (np.s_[:], np.s_[24:30])): b = a.copy(); b[(*change, 3)] = 0; assert not key.is_whole(b, b) # ends before a side; unsure a fifth as often as sure; two that jut in from left and right
 
 def test_a_matte_is_weighed_twice(monkeypatch):
     "The second network is asked what the first made of it, and the mean of both decides"
