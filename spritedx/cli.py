@@ -11,7 +11,7 @@ __all__ = ['COMMANDS', 'option_args', 'asked', 'parser', 'main']
 import argparse, os, sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from .core import SpriteDXError, settings
+from .core import SpriteDXError, keep_memory, settings
 
 # %% ../nbs/51_cli.ipynb #35ca2a05
 def option_args(p):
@@ -412,7 +412,10 @@ def main(
 )->int:             # exit status
     "Run a command; what a user can mend is one line, never a traceback"
     try:
-        with _printing(): a = parser().parse_args(argv); return COMMANDS[a.command][2](a)
+        with _printing():
+            a = parser().parse_args(argv)
+            if argv is None and a.command in ('clean', 'clip', 'matte'): keep_memory()
+            return COMMANDS[a.command][2](a)
     except SpriteDXError as e: _complain(e); return 1
     except KeyboardInterrupt: _complain('interrupted; what is done is kept (spritedx clean --resume goes on)'); return 130
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 141 # as `head` closes it: 128+SIGPIPE

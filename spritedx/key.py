@@ -43,9 +43,9 @@ def _basis(y, x, h, w):
     for o,t in zip(out, (1, x, y, x*y, x*x, y*y)): o[...] = t
     return np.moveaxis(out, 0, -1) # in memory a plane a term: long rows are fast
 
-def _surface(c, h, w):
-    "The quadratic with coefficients `c` at every pixel"
-    y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)[None]
+def _surface(c, h, w, rows=slice(None)):
+    "The quadratic with coefficients `c` at every pixel of some rows"
+    y, x = np.linspace(-1, 1, h, dtype=np.float32)[rows, None], np.linspace(-1, 1, w, dtype=np.float32)[None]
     return np.moveaxis(np.stack([(a+cy*y+cyy*y*y)+(cx+cxy*y)*x+cxx*x*x for a,cx,cy,cxy,cxx,cyy in c.T.astype(np.float32)]), 0, -1)
 
 def _off(v, B, c):
@@ -119,26 +119,44 @@ def _judge(c, r, ok, side, runs, extent, color):
     return Key(color.astype(np.uint8), conf, 'plain' if conf>.25 else 'none', spread, c)
 
 # %% ../nbs/13_key.ipynb #ba8401fa
-def _distance(
+def _dot(a, b): return a[..., 0]*b[..., 0]+a[..., 1]*b[..., 1]+a[..., 2]*b[..., 2]
+
+def _off_ray(
     lab:np.ndarray,  # (H, W, 3) toed OKLab
     K:np.ndarray,    # (H, W, 3) the key there
-    saturated:bool,
-)->tuple[np.ndarray, np.ndarray]: # (H, W) with shadows forgiven, (H, W) without
-    "Distance from the key"
-    dot = lambda a, b: a[..., 0]*b[..., 0]+a[..., 1]*b[..., 1]+a[..., 2]*b[..., 2]
-    e = lab-K; d = np.sqrt(dot(e, e))
-    if not saturated: return d, d
-    k2 = dot(K, K); m = dot(lab, K)/k2
-    ray = 1.6*np.sqrt(np.maximum(dot(lab, lab)-m*m*k2, 0))
+)->np.ndarray:       # (H, W), infinite where there can be no shadow
+    "Distance from the key in shadow"
+    k2 = _dot(K, K); m = _dot(lab, K)/k2
     flat = np.zeros(m.shape, bool)
     if min(m.shape)>4: flat[2:-2, 2:-2] = (np.abs(m[4:, 2:-2]-m[:-4, 2:-2])<.12)&(np.abs(m[2:-2, 4:]-m[2:-2, :-4])<.12)
-    return np.where((m<1.03)&((m>.65)|(flat&(m>.42))), np.minimum(d, ray), d), d
+    return np.where((m<1.03)&((m>.65)|(flat&(m>.42))), 1.6*np.sqrt(np.maximum(_dot(lab, lab)-m*m*k2, 0)), np.float32(np.inf))
+
+def _span(v): return slice(*np.flatnonzero(v)[[0, -1]]+[0, 1]) if v.any() else slice(0, 0)
+def _wider(s, n, by=1): return slice(max(s.start-by, 0), min(s.stop+by, n))
+
+def _near(
+    rgb:np.ndarray, # (H, W, 3) uint8
+    c:np.ndarray,   # (6, 3) the key's surface
+    t:float,        # threshold
+    saturated:bool,
+    block:int=120000, # px looked at together: few, and arrays stay in a processor's cache; many, and threads wait less for each other
+)->tuple:           # (H, W) bool and (H, W) float32
+    "What is near the key, shadows forgiven, and each pixel's distance without"
+    h, w = rgb.shape[:2]; near,plain = np.empty((h, w), bool),np.empty((h, w), np.float32); n = max(16, block//w)
+    for y in range(0, h, n):
+        rows = slice(max(y-2, 0), min(y+n+2, h)); at = slice(y-rows.start, y-rows.start+n) # two more on either side: `_off_ray` looks as far
+        lab,K = toed_planes(rgb[rows]),_surface(c, h, w, rows); e = lab-K; d = np.sqrt(_dot(e, e)); x = _wider(_span((d>=t).any(0)), w, 2)
+        near[y:y+n],plain[y:y+n] = d[at]<t,d[at]
+        if saturated and x.stop>x.start: near[y:y+n, x] |= _off_ray(lab[:, x], K[:, x])[at]<t
+    return near,plain
 
 # %% ../nbs/13_key.ipynb #6613a048
-def _refit(lab, c, t, rounds=2):
+def _every(h, w): return max(1, int((h*w/20000)**.5)) # a step with which some 20000 px are left
+
+def _refit(rgb, c, t, rounds=2):
     "The key's surface again, from pixels within 1.5 `t` of it"
-    h, w = lab.shape[:2]; k = max(1, int((h*w/20000)**.5))
-    v, B = (np.moveaxis(z, -1, 0).reshape(len(z.T), -1).T for z in (lab[::k, ::k].astype(float), _basis(*np.ogrid[:h:k, :w:k], h, w)))
+    h, w = rgb.shape[:2]; k = _every(h, w)
+    v, B = (np.moveaxis(z, -1, 0).reshape(len(z.T), -1).T for z in (toed_planes(rgb[::k, ::k]).astype(float), _basis(*np.ogrid[:h:k, :w:k], h, w)))
     for _ in range(rounds):
         ok = _off(v, B, c)<1.5*t; n = ok.sum()
         if n<50: break
@@ -161,34 +179,36 @@ def _shrink(m, r):
     return m
 
 # %% ../nbs/13_key.ipynb #78355faa
-def _holes(plain, near, bg, saturated):
-    "Enclosed parts that show the key; `near` is what is near the key and not yet background"
+def _holes(plain, near, bg, saturated, size, rim):
+    "Enclosed parts that show the key; `near` is what is near the key and not yet background, `size` and `rim` are the whole picture's"
     # what white or black encloses is a shirt as often as a gap under an arm: there nothing is opened
     if not saturated: return np.zeros_like(near)
-    near = near|((plain<.13)&_shrink(~bg, _rim(bg.shape))) # the blurred edge of the background is not a hole
+    near = near|((plain<.13)&_shrink(~bg, rim)) # the blurred edge of the background is not a hole
     lb, n = connected(near)
     if not n: return near
     at = np.flatnonzero(lb); k = lb.ravel()[at]
     area = np.maximum(np.bincount(k, minlength=n+1), 1)
     mean = lambda v: np.bincount(k, v.ravel()[at], n+1)/area
-    ok = (area>=plain.size/40000)&(mean(plain)<np.where(area<plain.size/800, .13, .065))
+    ok = (area>=size/40000)&(mean(plain)<np.where(area<size/800, .13, .065))
     ok[0] = False
     return ok[lb]
 
 def _background(
-    d:np.ndarray,     # (H, W) distance with shadows forgiven
-    plain:np.ndarray, # (H, W) distance without
-    t:float,          # threshold
+    near:np.ndarray,  # (H, W) bool, what is near the key, from `_near`
+    plain:np.ndarray, # (H, W) distance from it
     saturated:bool,
 )->np.ndarray: # (H, W) bool
     "Near the key and connected to the border, or a hole"
-    lb, n = connected(d<t)
+    out = np.ones(near.shape, bool); size,rim = near.size,_rim(near.shape)
+    if near.all(): return out
+    box = tuple(_wider(_span(~near.all(i)), n) for i,n in zip((1, 0), near.shape)) # all around is background
+    near,plain = near[box],plain[box]; lb, n = connected(near)
     bg = np.zeros(n+1, bool)
     bg[np.r_[lb[0], lb[-1], lb[:, 0], lb[:, -1]]] = True; bg[0] = False
-    out = bg[lb]
-    out |= _holes(plain, (d<t)&~out, out, saturated)
-    fg, _ = connected(~out)
-    return out|(np.bincount(fg.ravel())<plain.size/12000)[fg]
+    b = bg[lb]; b |= _holes(plain, near&~b, b, saturated, size, rim)
+    fg, _ = connected(~b)
+    out[box] = b|(np.bincount(fg.ravel())<size/12000)[fg]
+    return out
 
 # %% ../nbs/13_key.ipynb #f2042422
 def _inner(fg, r, grow=0):
@@ -219,17 +239,18 @@ def key_matte(
     rgba:np.ndarray, # (H, W, 4) uint8
     key:Key,         # from `estimate_key`
     refine=False,    # soft edges by closed-form matting (slow; for glows and hair, not for pixel art)
+    step:int=1,      # what is inside is found in every so many-th row and column, and edges in all; as few as a side of 1024 px has at most
 )->np.ndarray: # (H, W) float32 in [0, 1]
     "Alpha from the key"
     h, w = rgba.shape[:2]
     if key.kind=='transparent': return to_float(rgba[..., 3])
     if key.kind=='none': return np.ones((h, w), np.float32)
-    s = -(-max(h, w)//1024)
-    lab = toed_planes(rgba[s//2::s, s//2::s, :3]); H, W = lab.shape[:2]
+    s = max(step, -(-max(h, w)//1024))
+    rgb = rgba[s//2::s, s//2::s, :3]
     t = float(np.clip(1.9*key.spread, .055 if key.saturated else .018, .1))
-    c = _refit(lab, key.field, t)
-    K = _surface(c, H, W); d, plain = _distance(lab, K, key.saturated)
-    bg = _background(d, plain, t, key.saturated)
+    c = _refit(rgb, key.field, t)
+    near, plain = _near(rgb, c, t, key.saturated)
+    bg = _background(near, plain, key.saturated)
     soft = _has_rim(plain, bg)
     if s>1: bg = np.pad(bg.repeat(s, 0).repeat(s, 1), ((0, h), (0, w)), 'edge')[:h, :w]
     a = (~bg).astype(np.float32)
@@ -239,8 +260,8 @@ def key_matte(
 # %% ../nbs/13_key.ipynb #f6dbff02
 def _has_rim(plain, bg):
     "Does the background change next to the sprite?"
-    near = bg&~_shrink(bg, 1)
-    return near.any() and bool(_median(plain[near])>1.1*_median(plain[bg])+.0015)
+    near = bg&~_shrink(bg, 1); k = _every(*bg.shape); some = (slice(None, None, k),)*2
+    return near.any() and bg[some].any() and bool(_median(plain[near])>1.1*_median(plain[some][bg[some]])+.0015)
 
 def _median(x):
     "`np.median` of (N,), which sorts out three places where one will do"

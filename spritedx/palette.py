@@ -6,8 +6,8 @@ Docs: https://spritedx.github.io/spritedx/palette.html.md"""
 
 # %% auto #0
 __all__ = ['FINE', 'NEAR', 'oklab', 'oklab_inv', 'toed', 'toed_planes', 'toed_inv', 'Palette', 'load_palette', 'save_palette',
-           'snap', 'bayer', 'dither', 'noise_level', 'median_cut', 'extract', 'fine_colours', 'blend_of', 'blended',
-           'clues', 'chances', 'earning', 'choose']
+           'snap', 'distinct', 'bayer', 'dither', 'noise_level', 'median_cut', 'extract', 'fine_colours', 'blend_of',
+           'blended', 'clues', 'chances', 'earning', 'choose']
 
 # %% ../nbs/10_palette.ipynb #89013d05
 import re, struct
@@ -228,12 +228,14 @@ def snap(
     "`rgba` with every visible pixel in its nearest colour of `palette`"
     out, vis = rgba.copy(), rgba[..., 3]>0
     if not vis.any(): return out
-    u, inv = _unique(rgba[vis][:, :3])
+    u, inv = distinct(rgba[vis][:, :3])
     out[vis, :3] = palette.colors[nearest(toed(u), toed(palette.colors))][inv]
     return out
 
-def _unique(rgb):
-    "Distinct colours of (N, 3) uint8 and where each pixel's is; packed into one integer, as sorting rows is slow"
+def distinct(
+    rgb:np.ndarray, # (N, 3) uint8
+)->tuple:           # (K, 3) uint8, sorted; (N,) which of them each pixel has
+    "Colours that differ; packed into one integer each, as sorting rows is slow"
     k, inv = np.unique(rgb.astype(np.uint32)@np.array([65536, 256, 1], np.uint32), return_inverse=True)
     return np.stack([k>>16, k>>8&255, k&255], -1).astype(np.uint8), inv
 
@@ -266,7 +268,7 @@ def dither(
     "`rgba` in colours of `palette`, with ordered patterns for what is between them"
     out, vis = rgba.copy(), rgba[..., 3]>0
     if not vis.any(): return out
-    u, inv = _unique(rgba[vis][:, :3])
+    u, inv = distinct(rgba[vis][:, :3])
     a,b,t = _mixtures(toed(u), toed(palette.colors), calm)
     y,x = np.nonzero(vis)
     out[vis, :3] = palette.colors[np.where(t[inv]>bayer(n)[y%n, x%n], b[inv], a[inv])]
@@ -285,7 +287,7 @@ def noise_level(
 
 def _repeated(x):
     "Share of visible pixels of a frame whose colour stands in it elsewhere too"
-    n = np.bincount(_unique(x[x[..., 3]>0][:, :3])[1])
+    n = np.bincount(distinct(x[x[..., 3]>0][:, :3])[1])
     return n[n>1].sum()/n.sum() if len(n) else 1.
 
 def _frames(x): return [x] if isinstance(x, np.ndarray) and x.ndim==3 else list(x)
@@ -403,7 +405,7 @@ def extract(
     "The colours that a picture, or a whole clip, is made of"
     px = np.concatenate([x[x[..., 3]>0][:, :3] for x in _frames(frames)])
     if not len(px): raise SpriteDXError('no visible pixel to take colours from')
-    c, inv = _unique(px); w = np.bincount(inv).astype(float)
+    c, inv = distinct(px); w = np.bincount(inv).astype(float)
     s, lab = noise_level(frames), np.arange(len(c))
     if step or s>0: w = np.bincount(inv, np.concatenate([_flatness(x) for x in _frames(frames)]))
     h = dict(h=max(step/2, .006)) if step else {}
@@ -485,7 +487,7 @@ def clues(
 def _nearest_few(x, to, k, block=1<<12):
     "Distances to the `k` nearest of `to`, and which they are, nearest first"
     def part(x):
-        d = np.sqrt(square(x[:, None]-to)); c = np.sort(np.argpartition(d, k-1, 1)[:, :k], 1) if len(to)>k else np.arange(len(to))[None]; near = np.take_along_axis(d, c, 1); o = np.argsort(near, 1, kind='stable')
+        d = sum((x[:, None, i]-to[:, i])**2 for i in range(x.shape[1])); c = np.sort(np.argpartition(d, k-1, 1)[:, :k], 1) if len(to)>k else np.arange(len(to))[None]; near = np.sqrt(np.take_along_axis(d, c, 1)); o = np.argsort(near, 1, kind='stable')
         return np.take_along_axis(near, o, 1),np.take_along_axis(np.broadcast_to(c, near.shape), o, 1)
     return map(np.concatenate, zip(*(part(x[i:i+block]) for i in range(0, len(x), block))))
 

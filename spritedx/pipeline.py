@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
 from PIL import Image, ImageFilter
-from .core import SpriteDXError, as_rgba, hard, settings, to_uint8, with_alpha, zero_hidden
+from .core import SpriteDXError, as_rgba, hard, lone_blas, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
 from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
@@ -157,9 +157,9 @@ def key_of(r): return Key(np.frombuffer(bytes.fromhex(r.key), np.uint8), 1., 'pl
 
 def as_opaque(x): return with_alpha(x[..., :3], 255)
 
-def _cut(x, key, bare=False):
+def _cut(x, key, bare=False, step=1):
     "With alpha, and without spill unless the colours are to stay `bare`"
-    m = with_alpha(x[..., :3], to_uint8(key_matte(x, key)))
+    m = with_alpha(x[..., :3], to_uint8(key_matte(x, key, step=step)))
     return m if bare else zero_hidden(despill(m, key))
 
 # %% ../nbs/40_pipeline.ipynb #1d5af7f6
@@ -351,7 +351,7 @@ def cleaned(
         r.warn(f'larger than {settings().size} native pixels: cleaned in tiles, outside the range the network was trained on')
     out,keyed = [np.zeros_like(f[..., :4]) for f in frames],matte=='key'
     shown = [np.concatenate([as_opaque(f[b]), f[b][..., 4:]], -1) if keyed else f[b] for f in frames]
-    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views or 1)): o[b] = to_uint8(c)
+    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views or 1, quick=opt.views==1)): o[b] = to_uint8(c)
     r.network = True
     return out
 
@@ -539,9 +539,10 @@ def already_clean(
     raw:list,    # (H, W, 4) uint8, as given
     small:list,  # (h, w, 4) uint8, native size
     matte:str,
+    soft=False,  # may alpha be anything, as long as it is the picture's own?
 )->bool:
     "Is there nothing to do: hard alpha, no noise, and a picture that holds no colours but the native pixels' own?"
-    if matte not in ('own alpha', 'key', 'none') or not all(np.isin(f[..., 3], (0, 255)).all() for f in small): return False
+    if matte not in ('own alpha', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
     return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
 def already_flat(
@@ -604,6 +605,7 @@ def smooth(frames, known:dict, opt:Options, keep:Callable=list)->tuple: # what `
     r.frames,r.native,r.colours = len(out),out[0].shape[1::-1],_colours(out)
     return out,None,r
 
+@lone_blas()
 def clean_stream(
     frames,                # (H, W, 4) uint8, one after the other
     known:dict,            # {place: frame} of those that decide for the clip; what `checked` lets through
@@ -633,12 +635,13 @@ def clean_stream(
     know(list(matted.values()), found, opt, r); clock('outsider')
     if g.kind=='native' and max(g.size)>settings().size and noise_level(list(matted.values())): g = _told_grid(replace(g, kind='none'), r) # too many colours to be large pixel art; said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
-    as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte)
+    as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte, opt.alpha=='soft')
     net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))
     hold = Hold() if opt.steady and g.kind=='grid' else None
     # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
     bare = r.matte=='key' and (as_is or net)
-    if bare: cut,matted = functools.partial(cut, bare=True),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
+    step = max(1, int(min(g.pitch)/3.5)) if g.kind=='grid' else 1 # a cell's core shows what it is in fewer pixels than a large one has
+    if bare: cut,matted = functools.partial(cut, bare=True, step=step),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
     def matte(place):
         i,x = place; m = matted[i] if i in matted else cut(x)
         return m,phase_of(m, g) if hold else None

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image, ImageDraw, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from .core import SpriteDXError, as_rgba, atomic_path, premultiply, settings, to_float, to_uint8, unpremultiply, with_alpha, zero_hidden
-from .palette import Palette, extract, snap, toed
+from .palette import Palette, distinct, extract, snap, toed
 
 # %% ../nbs/11_sprite.ipynb #febcfc98
 def checkerboard(
@@ -420,11 +420,11 @@ def _ordered(u, palette):
     return c if len(clear)<2 and len(c)<=256 and set(map(bytes, u))<=set(map(bytes, c)) else None
 
 def _indexed(im, palette=None):
-    u, inv = np.unique(np.asarray(im).reshape(-1, 4), axis=0, return_inverse=True)
-    if len(u)>256: return im, {}
+    if (seen := im.getcolors(256)) is None: return im, {}
+    u = np.array(sorted(c for _,c in seen), np.uint8); inv = np.searchsorted(*(np.ascontiguousarray(x).view('>u4').astype(np.uint32).ravel() for x in (u, im)))
     if palette is not None and (c := _ordered(u, palette)) is not None:
         at = {bytes(o): i for i,o in reversed(list(enumerate(c)))}
-        u, inv = c, np.array([at[bytes(o)] for o in u])[inv.ravel()]
+        u, inv = c, np.array([at[bytes(o)] for o in u])[inv]
     p = Image.frombytes('P', im.size, inv.astype(np.uint8).tobytes())
     p.putpalette(u[:, :3].tobytes())
     return p, {'transparency': u[:, 3].tobytes()}
@@ -480,12 +480,11 @@ def write_webp(x, path:Path, durations=None, scale:int=1)->Path:
 def _gif_indices(fs):
     "Frames as palette indices, the palette, and the transparent index or None"
     vis = [f[..., 3]>=128 for f in fs]
-    if sum(len(np.unique(f[v][:, :3], axis=0)) for f,v in zip(fs, vis))>255:
-        c = np.unique(np.concatenate([np.unique(f[v][:, :3], axis=0) for f,v in zip(fs, vis)]), axis=0)
-        if len(c)>255: p = extract(fs, n=255); fs = [snap(f, p) for f in fs]
-    c, inv = np.unique(np.concatenate([f[v][:, :3] for f,v in zip(fs, vis)]), axis=0, return_inverse=True)
+    every = lambda: distinct(np.concatenate([f[v][:, :3] for f,v in zip(fs, vis)]))
+    c, inv = every()
+    if len(c)>255: p = extract(fs, n=255); fs = [snap(f, p) for f in fs]; c, inv = every()
     clear = None if all(v.all() for v in vis) else len(c)
-    out, inv, k = [], inv.ravel(), 0
+    out, k = [], 0
     for v in vis:
         x = np.full(v.shape, clear or 0, np.uint8); n = int(v.sum())
         x[v] = inv[k:k+n]; k += n; out.append(x)

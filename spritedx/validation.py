@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from .catalogue import count_colours, decode, scan_mattes, scan_packs
-from .core import SpriteDXError, as_rgba, atomic_path, data_dir, hard, rng, settings, zero_hidden
+from .core import SpriteDXError, as_rgba, atomic_path, data_dir, hard, keep_memory, rng, settings, zero_hidden
 from .corrupt import CONDITIONS as RECIPES, KEYS, TYPICAL, generated, h264, run
 from .sources import ANIMATIONS, KINDS, SIZES, make_clip, make_sprite
 from .sprite import Sprite, fit, trim
@@ -521,8 +521,9 @@ def versions()->dict:
 
 def _hash(case): return make(case).hash
 
-def _orphaned():
-    "End this process with the one that started it"
+def _begun():
+    "What it frees stays with this process, which ends with the one that started it"
+    keep_memory()
     import threading
     from multiprocessing import connection, parent_process
     def follow(): connection.wait([parent_process().sentinel]); os._exit(1)
@@ -537,7 +538,7 @@ def processes(
     main,was = sys.modules['__main__'].__dict__,os.environ.get('OMP_NUM_THREADS')
     mask = getattr(signal, 'pthread_sigmask', lambda *a: None)
     path = main.pop('__file__', None); os.environ['OMP_NUM_THREADS'] = '1'
-    ex = ProcessPoolExecutor(n, mp.get_context('spawn'), _worker('_orphaned'))
+    ex = ProcessPoolExecutor(n, mp.get_context('spawn'), _worker('_begun'))
     try:
         mask(getattr(signal, 'SIG_BLOCK', 0), {signal.SIGINT}) # which they inherit
         for _ in range(n): ex.submit(int)

@@ -17,7 +17,6 @@ from torch import nn
 from .acnet import ACSpec, spec_from_json, spec_json
 from .core import SpriteDXError, atomic_path
 from .flow import FlowNet, flow_from_json, flow_json
-from .ledger import checkout, file_hash, read_ledger
 from .strategies import StrategySpec
 from .variants import UNetSpec, VariantSpec
 
@@ -99,6 +98,7 @@ LIMITS = dict(ac=_restoring, flow=_restoring, birefnet=('Every picture is seen a
 
 def _measured(path, meta, root):
     "Lines of a card about what was measured, and the numbers of whom"
+    from spritedx.ledger import checkout, file_hash, read_ledger # polars and scipy, which cleaning does without
     n = lambda v: f"{v['mean']:.3f} [{v['lo']:.3f}, {v['hi']:.3f}]" if isinstance(v, dict) else f'{v[0]:.3f} [{v[1]:.3f}, {v[2]:.3f}]'
     mine = [r for r in read_ledger(root) if r.weights==path.name and r.weights_hash==file_hash(path)]
     if mine:

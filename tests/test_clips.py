@@ -77,3 +77,21 @@ assert main(['clip', 'short.mp4', '-o', 'a', '--no-network'])==0; a = peak()
 assert main(['clip', 'long.mp4', '-o', 'b', '--no-network'])==0; print(peak()-a)'''
     p = subprocess.run([sys.executable, '-c', code], cwd=here, capture_output=True, text=True, timeout=300); assert p.returncode==0, p.stderr
     assert float(p.stdout.split()[-1])<60 and len(read('b/long.png').pixels)==1
+
+def test_numpys_own_threads_rest_while_a_clip_is_cleaned(monkeypatch):
+    "They would take the cores of those that clean frames; afterwards they are as they were"
+    from threadpoolctl import threadpool_info
+    from spritedx import pipeline
+    def blas(): return {o['num_threads'] for o in threadpool_info() if o['user_api']=='blas'}
+    seen,matte_of,was = [],pipeline.matte_of,blas()
+    monkeypatch.setattr(pipeline, 'matte_of', lambda *a: (seen.append(blas()), matte_of(*a))[1])
+    pipeline.clean_frames([big(x) for x in acts['walk'][:3]], pipeline.Options(network=False))
+    assert seen==[{1}] and blas()==was
+
+def test_a_clip_written_as_palette_pictures_keeps_every_colour(tmp_path):
+    "As many as a palette holds, and one more, which it does not"
+    from spritedx.sprite import write_png
+    for n in (256, 257):
+        x = np.zeros((20, 20, 4), np.uint8); x[..., 3] = 255; x.reshape(-1, 4)[:n, :2] = np.stack([np.arange(n)//16, np.arange(n)%16], -1)[::-1]; x[-1] = x[0] # the rest repeats
+        write_png(x, tmp_path/'a.png', indexed=True); im = Image.open(tmp_path/'a.png')
+        assert im.mode==('P' if n==256 else 'RGBA') and (np.asarray(im.convert('RGBA'))==x).all()
