@@ -24,7 +24,7 @@ from .core import SpriteDXError, as_rgba, hard, lone_blas, settings, to_uint8, w
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
 from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
-from .near import box_sum, nearest
+from .near import box_sum, nearest, square
 from .outsider import LIMIT, outsider
 from .palette import Palette, choose, dither, extract, noise_level, snap, toed
 from .sprite import ANCHORS, Sprite, clean_outline, fit, on_canvas, outline_colours
@@ -43,7 +43,7 @@ class Options:
     model:str='ac'      # where no weights are named: the regressor 'ac' or the 'flow'
     steps:int=None      # of a flow (default: its own)
     seed:int=None       # of a flow (default: that of settings.ini)
-    views:int=None      # mirror images whose answers are averaged, 1, 2 or 4 (default: 4 of a still, 1 of a clip's frames; record 031)
+    views:int=None      # mirror images whose answers are averaged, 1, 2 or 4 (default: 4 of a still, record 031, 1 of a clip's frames, which also takes the short cuts of `spritedx.predict.forward`)
     style:str='pixel'   # or 'smooth': the cut-out at full size, nothing else changed
     cut:MatteOptions=MatteOptions() # how to cut out at full size
     height:int=None     # of the sprite in the first frame, px; its width follows
@@ -443,12 +443,12 @@ def _commonest(c, run):
     o = np.lexsort((-n, k>>np.uint64(32))); first = o[np.r_[True, np.diff((k>>np.uint64(32))[o])>0]]
     return (k[first]&np.uint64(0xffffffff)).astype(np.uint32)[r.reshape(c.shape)]
 
-def _runs(s, c, v, still, part):
+def _runs(s, c, v, still, part, least):
     "Where runs of rest begin: (n, m) bool for samples and results (n, m, 3), toed OKLab, and visibility (n, m); the first row is what was before"
     out,ref,was,k = np.zeros(v.shape, bool),s[0].copy(),c[0].copy(),np.ones(v.shape[1])
     for t in range(1, len(s)):
-        e,d = s[t]-ref,c[t]-was
-        out[t] = ((e*e).sum(-1)>=still**2)|(v[t]!=v[t-1])|((e*d).sum(-1)>=part*np.maximum((d*d).sum(-1), 1e-8))
+        e,d = s[t]-ref,c[t]-was; far = square(e)
+        out[t] = (far>=still**2)|(v[t]!=v[t-1])|((far>=least**2)&((e*d).sum(-1)>=part*np.maximum(square(d), 1e-8)))
         k = np.where(out[t], 1, k+1); ref = np.where(out[t][:, None], s[t], ref+(s[t]-ref)/k[:, None]); was = np.where(out[t][:, None], c[t], was)
     return out
 
@@ -457,7 +457,8 @@ def rested(
     given,              # as they were sampled
     keep:Callable=list,
     still:float=.05,    # how far a sample may be from the mean of its run, toed OKLab
-    part:float=.6,      # how much of the way to another colour a sample must go for the change to be one
+    part:float=.6,      # how much of the way to another colour a sample must go for the change to be one,
+    sure:float=5.,      # and how many times as far as samples go from a frame to the next where the result stays
     block:int=64,       # frames looked at together
 ):                      # frames
     "Frames in which a pixel keeps one colour for as long as what was sampled there rests: the commonest"
@@ -467,8 +468,9 @@ def rested(
             x = np.stack([frames[i] for i in range(a, min(a+block, len(frames)))]); z = x if last is None else np.concatenate([last[None], x])
             c = _packed24(z).reshape(len(z), -1); m = np.flatnonzero((c!=c[0]).any(0))
             if len(m):
-                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))])[..., :4].reshape(len(z), -1, 4)[:, m, :3]); c = c[:, m]
-                begin = _runs(s, toed(z.reshape(len(z), -1, 4)[:, m, :3]), z[..., 3].reshape(len(z), -1)[:, m]>0, still, part); run = begin.cumsum(0)*len(m)+np.arange(len(m))
+                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))])[..., :3].reshape(len(z), -1, 3)); v = z[..., 3].reshape(len(z), -1)>0
+                stays = v[1:]&v[:-1]&(c[1:]==c[:-1]); noise = np.median(np.sqrt(square(s[1:]-s[:-1]))[stays]) if stays.any() else 0.; c = c[:, m]
+                begin = _runs(s[:, m], toed(z.reshape(len(z), -1, 4)[:, m, :3]), v[:, m], still, part, sure*noise); run = begin.cumsum(0)*len(m)+np.arange(len(m))
                 new = _commonest(c, run) if last is None else np.where(begin.cumsum(0)==0, c[0], _commonest(c, run))
                 y = np.stack([new>>16, new>>8&255, new&255], -1).astype(np.uint8); f = z.reshape(len(z), -1, 4); f[:, m, :3] = np.where(f[:, m, 3:]>0, y, 0)
             x = z[len(z)-len(x):]; last = x[-1]
@@ -541,7 +543,7 @@ def already_clean(
     matte:str,
     soft=False,  # may alpha be anything, as long as it is the picture's own?
 )->bool:
-    "Is there nothing to do: hard alpha, no noise, and a picture that holds no colours but the native pixels' own?"
+    "Is there nothing to do: hard alpha where it is to be hard, no noise, and a picture that holds no colours but the native pixels' own?"
     if matte not in ('own alpha', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
     return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
