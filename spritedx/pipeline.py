@@ -366,7 +366,7 @@ def restored(
     box,seen = box_of(small, air_for(r.matte)),r.matte
     def parts():
         left = iter(small)
-        for k,part in enumerate(iter(lambda: list(islice(left, 64)), [])):
+        for k,part in enumerate(iter(lambda: list(islice(left, 8)), [])):
             done = cleaned(part, seen, opt, r, box)
             if not k and not (sure and (done[0][..., 3]>127).any()): _reconsider(part[0], done[0], r)
             yield from _each(lambda o: _matted(o[0], o[1], r, opt.alpha=='soft'), zip(part, done))
