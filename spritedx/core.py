@@ -177,4 +177,4 @@ def keep_memory():
     "What is freed stays with the process, where its C library is glibc; for commands, as it is for good"
     try: f = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError): return # another C library
-    f(-3, 1<<25); f(-1, 1<<28) # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    f(-3, 1<<25); f(-1, 1<<26) # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD

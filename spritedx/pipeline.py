@@ -443,13 +443,13 @@ def _commonest(c, run):
     o = np.lexsort((-n, k>>np.uint64(32))); first = o[np.r_[True, np.diff((k>>np.uint64(32))[o])>0]]
     return (k[first]&np.uint64(0xffffffff)).astype(np.uint32)[r.reshape(c.shape)]
 
-def _runs(s, c, v, still, part, least):
-    "Where runs of rest begin: (n, m) bool for samples and results (n, m, 3), toed OKLab, and visibility (n, m); the first row is what was before"
+def _runs(s, c, v, still, part, least, binary=True):
+    "Where runs of rest begin: (n, m) bool for samples and results (n, m, 3), toed OKLab, and visibility (n, m); the first row is what was before. Where alpha is not binary, whatever comes or goes begins one"
     out,ref,was,k = np.zeros(v.shape, bool),s[0].copy(),c[0].copy(),np.ones(v.shape[1])
     for t in range(1, len(s)):
-        e,d = s[t]-ref,c[t]-was; far = square(e)
-        out[t] = (far>=still**2)|(v[t]!=v[t-1])|((far>=least**2)&((e*d).sum(-1)>=part*np.maximum(square(d), 1e-8)))
-        k = np.where(out[t], 1, k+1); ref = np.where(out[t][:, None], s[t], ref+(s[t]-ref)/k[:, None]); was = np.where(out[t][:, None], c[t], was)
+        e,d,turned = s[t]-ref,c[t]-was,v[t]!=v[t-1]; far = square(e)
+        out[t] = (far>=still**2)|((far>=least**2)&(turned|((e*d).sum(-1)>=part*np.maximum(square(d), 1e-8))))|(turned&(not binary))
+        k = np.where(out[t], 1, k+1); ref = np.where(out[t][:, None], s[t], ref+(s[t]-ref)/k[:, None]); was = np.where((out[t]|turned)[:, None], c[t], was)
     return out
 
 def rested(
@@ -461,18 +461,19 @@ def rested(
     sure:float=5.,      # and how many times as far as samples go from a frame to the next where the result stays
     block:int=64,       # frames looked at together
 ):                      # frames
-    "Frames in which a pixel keeps one colour for as long as what was sampled there rests: the commonest"
+    "Frames in which a pixel keeps one colour, or stays away, for as long as what was sampled there rests: the commonest"
     def parts():
         last = None
         for a in range(0, len(frames), block):
             x = np.stack([frames[i] for i in range(a, min(a+block, len(frames)))]); z = x if last is None else np.concatenate([last[None], x])
-            c = _packed24(z).reshape(len(z), -1); m = np.flatnonzero((c!=c[0]).any(0))
+            f,binary = z.reshape(len(z), -1, 4),bool(np.isin(z[..., 3], (0, 255)).all()); v = f[..., 3]>0; c = np.where(v, _packed24(f)|np.uint32(1<<24), np.uint32(0)); m = np.flatnonzero((c!=c[0]).any(0))
             if len(m):
-                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))])[..., :3].reshape(len(z), -1, 3)); v = z[..., 3].reshape(len(z), -1)>0
+                s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))])[..., :3].reshape(len(z), -1, 3))
                 stays = v[1:]&v[:-1]&(c[1:]==c[:-1]); noise = np.median(np.sqrt(square(s[1:]-s[:-1]))[stays]) if stays.any() else 0.; c = c[:, m]
-                begin = _runs(s[:, m], toed(z.reshape(len(z), -1, 4)[:, m, :3]), v[:, m], still, part, sure*noise); run = begin.cumsum(0)*len(m)+np.arange(len(m))
+                begin = _runs(s[:, m], toed(f[:, m, :3]), v[:, m], still, part, sure*noise, binary); run = begin.cumsum(0)*len(m)+np.arange(len(m))
                 new = _commonest(c, run) if last is None else np.where(begin.cumsum(0)==0, c[0], _commonest(c, run))
-                y = np.stack([new>>16, new>>8&255, new&255], -1).astype(np.uint8); f = z.reshape(len(z), -1, 4); f[:, m, :3] = np.where(f[:, m, 3:]>0, y, 0)
+                f[:, m, :3] = np.stack([new>>16&255, new>>8&255, new&255], -1)
+                if binary: f[:, m, 3] = (new>>24)*255
             x = z[len(z)-len(x):]; last = x[-1]
             yield from x
     return keep(parts())
