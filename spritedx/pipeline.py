@@ -458,7 +458,7 @@ def rested(
     keep:Callable=list,
     still:float=.05,    # how far a sample may be from the mean of its run, toed OKLab
     part:float=.6,      # how much of the way to another colour a sample must go for the change to be one,
-    sure:float=5.,      # and how many times as far as samples go from a frame to the next where the result stays
+    sure:float=5.,      # and how many times as far as samples go from a frame to the next where the result stays; at most .8 of `still`
     block:int=64,       # frames looked at together
 ):                      # frames
     "Frames in which a pixel keeps one colour, or stays away, for as long as what was sampled there rests: the commonest"
@@ -470,7 +470,7 @@ def rested(
             if len(m):
                 s = toed(np.stack([given[i] for i in range(a-(last is not None), a+len(x))])[..., :3].reshape(len(z), -1, 3))
                 stays = v[1:]&v[:-1]&(c[1:]==c[:-1]); noise = np.median(np.sqrt(square(s[1:]-s[:-1]))[stays]) if stays.any() else 0.; c = c[:, m]
-                begin = _runs(s[:, m], toed(f[:, m, :3]), v[:, m], still, part, sure*noise, binary); run = begin.cumsum(0)*len(m)+np.arange(len(m))
+                begin = _runs(s[:, m], toed(f[:, m, :3]), v[:, m], still, part, min(sure*noise, .8*still), binary); run = begin.cumsum(0)*len(m)+np.arange(len(m))
                 new = _commonest(c, run) if last is None else np.where(begin.cumsum(0)==0, c[0], _commonest(c, run))
                 f[:, m, :3] = np.stack([new>>16&255, new>>8&255, new&255], -1)
                 if binary: f[:, m, 3] = (new>>24)*255
