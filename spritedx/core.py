@@ -6,10 +6,10 @@ Docs: https://spritedx.github.io/spritedx/core.html.md"""
 
 # %% auto #0
 __all__ = ['SpriteDXError', 'Settings', 'settings', 'data_dir', 'rng', 'to_float', 'to_uint8', 'premultiply', 'unpremultiply',
-           'with_alpha', 'zero_hidden', 'hard', 'as_rgba', 'atomic_path', 'lone_blas', 'keep_memory']
+           'with_alpha', 'zero_hidden', 'hard', 'as_rgba', 'atomic_path', 'keep_memory']
 
 # %% ../nbs/00_core.ipynb #190a0532
-import contextlib, ctypes, functools, hashlib, os, tempfile, threading
+import contextlib, ctypes, hashlib, os, tempfile
 from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -150,27 +150,6 @@ def atomic_path(
         os.replace(tmp, path)
     except OSError as e: raise SpriteDXError(f'cannot write {path}: {e.strerror}; choose another place with -o') from e
     finally: tmp.unlink(missing_ok=True)
-
-# %% ../nbs/00_core.ipynb #167601d0
-_lone = dict(users=0, lock=threading.Lock(), limit=None)
-
-@functools.cache
-def _pools():
-    try: from threadpoolctl import ThreadpoolController
-    except ImportError: return None # the slim runtime does without
-    return ThreadpoolController()
-
-@contextlib.contextmanager
-def lone_blas():
-    "Meanwhile numpy's matrix products stay in the thread that asks for them"
-    with _lone['lock']:
-        _lone['users'] += 1
-        if _lone['users']==1 and _pools(): _lone['limit'] = _pools().limit(limits=1, user_api='blas')
-    try: yield
-    finally:
-        with _lone['lock']:
-            _lone['users'] -= 1
-            if not _lone['users'] and _lone['limit']: _lone['limit'] = _lone['limit'].restore_original_limits()
 
 # %% ../nbs/00_core.ipynb #93cb8639
 def keep_memory():

@@ -7,20 +7,21 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 # %% auto #0
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
-           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite', 'rested',
-           'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth', 'clean_stream',
-           'provenance', 'deciding', 'clean_frames', 'clean']
+           'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite',
+           'lone_blas', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth',
+           'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
-import functools, os, re, time
+import functools, os, re, threading, time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 import numpy as np
 from PIL import Image, ImageFilter
-from .core import SpriteDXError, as_rgba, hard, lone_blas, settings, to_uint8, with_alpha, zero_hidden
+from .core import SpriteDXError, as_rgba, hard, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
 from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
@@ -424,7 +425,28 @@ def of_sprite(
     new = likeliest(seen) if seen else g
     return new if new.kind=='grid' else g
 
-# %% ../nbs/40_pipeline.ipynb #7157ee29
+# %% ../nbs/40_pipeline.ipynb #f121e340
+_lone = dict(users=0, lock=threading.Lock(), limit=None)
+
+@functools.cache
+def _pools():
+    try: from threadpoolctl import ThreadpoolController
+    except ImportError: return None # the slim runtime does without
+    return ThreadpoolController()
+
+@contextmanager
+def lone_blas():
+    "Meanwhile numpy's matrix products stay in the thread that asks for them"
+    with _lone['lock']:
+        _lone['users'] += 1
+        if _lone['users']==1 and _pools(): _lone['limit'] = _pools().limit(limits=1, user_api='blas')
+    try: yield
+    finally:
+        with _lone['lock']:
+            _lone['users'] -= 1
+            if not _lone['users'] and _lone['limit']: _lone['limit'] = _lone['limit'].restore_original_limits()
+
+# %% ../nbs/40_pipeline.ipynb #302dbcb4
 def _each(f, xs):
     "`f` of every x in turn, on all cores, a few ahead of whoever reads"
     n,q = os.cpu_count() or 1,deque()
@@ -434,6 +456,7 @@ def _each(f, xs):
             if len(q)>n: yield q.popleft().result()
         while q: yield q.popleft().result()
 
+# %% ../nbs/40_pipeline.ipynb #7157ee29
 def _edges(f, opt):
     return hard(f) if opt.alpha=='binary' else zero_hidden(f)
 
