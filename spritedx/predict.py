@@ -56,7 +56,7 @@ def has_bf16()->bool:
 def forward(
     net,
     x:np.ndarray,   # (B, H, W, 4 or 20) float32, sides multiples of the network's step
-    batch:int=4,    # frames at a time: as many as fit a processor's cache
+    batch:int=8,    # frames at a time
     quick=False,    # with bfloat16 in the convolutions, where the processor has it
     **ask,          # steps and seed, of a flow
 )->np.ndarray:      # (B, H, W, 4) float32: colours and alpha in [0, 1]
@@ -69,7 +69,7 @@ def forward(
 def restore(
     frames:list,       # (h, w, 4) uint8 or float, native size, all of one size; or with `spritedx.grid.quarters` (h, w, 20)
     weights:str=None,  # name or path
-    batch:int=4,
+    batch:int=8,
     model:str='ac',    # which of the shipped ones, where no weights are named
     steps:int=None,    # of a flow (default: its own)
     seed:int=None,     # of a flow (default: that of settings.ini)
