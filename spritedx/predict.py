@@ -56,12 +56,12 @@ def has_bf16()->bool:
 def forward(
     net,
     x:np.ndarray,   # (B, H, W, 4 or 20) float32, sides multiples of the network's step
-    batch:int=8,    # frames at a time
+    batch:int=None, # frames at a time (default: as many as have 65536 px)
     quick=False,    # with bfloat16 in the convolutions, where the processor has it
     **ask,          # steps and seed, of a flow
 )->np.ndarray:      # (B, H, W, 4) float32: colours and alpha in [0, 1]
     "The network on a batch of canvases"
-    t = torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2)
+    t = torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2); batch = batch or max(1, (1<<16)//(x.shape[1]*x.shape[2]))
     with torch.autocast('cpu', torch.bfloat16, enabled=quick and has_bf16()):
         out = torch.cat([net(o.contiguous(memory_format=torch.channels_last), **ask).float() for o in t.split(batch)])
     return torch.cat([out[:, :3].clamp(0, 1), out[:, 3:].sigmoid()], 1).permute(0, 2, 3, 1).numpy()
@@ -69,7 +69,7 @@ def forward(
 def restore(
     frames:list,       # (h, w, 4) uint8 or float, native size, all of one size; or with `spritedx.grid.quarters` (h, w, 20)
     weights:str=None,  # name or path
-    batch:int=8,
+    batch:int=None,    # see `forward`
     model:str='ac',    # which of the shipped ones, where no weights are named
     steps:int=None,    # of a flow (default: its own)
     seed:int=None,     # of a flow (default: that of settings.ini)
