@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import numpy as np
 from .core import to_float, to_uint8
-from .near import box_sum, connected, nearest, nearest_in, square
+from .near import box_sum, connected, nearest, nearest_in, square, total
 from .palette import toed, toed_inv, toed_planes
 from .session import opinion
 
@@ -119,17 +119,15 @@ def _judge(c, r, ok, side, runs, extent, color):
     return Key(color.astype(np.uint8), conf, 'plain' if conf>.25 else 'none', spread, c)
 
 # %% ../nbs/13_key.ipynb #ba8401fa
-def _dot(a, b): return a[..., 0]*b[..., 0]+a[..., 1]*b[..., 1]+a[..., 2]*b[..., 2]
-
 def _off_ray(
     lab:np.ndarray,  # (H, W, 3) toed OKLab
     K:np.ndarray,    # (H, W, 3) the key there
 )->np.ndarray:       # (H, W), infinite where there can be no shadow
     "Distance from the key in shadow"
-    k2 = _dot(K, K); m = _dot(lab, K)/k2
+    k2 = square(K); m = total(lab*K)/k2
     flat = np.zeros(m.shape, bool)
     if min(m.shape)>4: flat[2:-2, 2:-2] = (np.abs(m[4:, 2:-2]-m[:-4, 2:-2])<.12)&(np.abs(m[2:-2, 4:]-m[2:-2, :-4])<.12)
-    return np.where((m<1.03)&((m>.65)|(flat&(m>.42))), 1.6*np.sqrt(np.maximum(_dot(lab, lab)-m*m*k2, 0)), np.float32(np.inf))
+    return np.where((m<1.03)&((m>.65)|(flat&(m>.42))), 1.6*np.sqrt(np.maximum(square(lab)-m*m*k2, 0)), np.float32(np.inf))
 
 def _span(v): return slice(*np.flatnonzero(v)[[0, -1]]+[0, 1]) if v.any() else slice(0, 0)
 def _wider(s, n, by=1): return slice(max(s.start-by, 0), min(s.stop+by, n))
@@ -145,7 +143,7 @@ def _near(
     h, w = rgb.shape[:2]; near,plain = np.empty((h, w), bool),np.empty((h, w), np.float32); n = max(16, block//w)
     for y in range(0, h, n):
         rows = slice(max(y-2, 0), min(y+n+2, h)); at = slice(y-rows.start, y-rows.start+n) # two more on either side: `_off_ray` looks as far
-        lab,K = toed_planes(rgb[rows]),_surface(c, h, w, rows); e = lab-K; d = np.sqrt(_dot(e, e)); x = _wider(_span((d>=t).any(0)), w, 2)
+        lab,K = toed_planes(rgb[rows]),_surface(c, h, w, rows); d = np.sqrt(square(lab-K)); x = _wider(_span((d>=t).any(0)), w, 2)
         near[y:y+n],plain[y:y+n] = d[at]<t,d[at]
         if saturated and x.stop>x.start: near[y:y+n, x] |= _off_ray(lab[:, x], K[:, x])[at]<t
     return near,plain
