@@ -57,6 +57,7 @@ class Sharing(nn.Module):
         rgb:Tensor,   # (B, 3, H, W)
         alpha:Tensor, # (B, 1, H, W) logit
         lab:Tensor=None, # (B, 3, H, W) the colours in OKLab, where they are known
+        least:float=0.,  # a pixel no more visible than this keeps its colour, which saves time
     )->Tensor:        # (B, 3, H, W)
         h,rgb = h.float(),rgb.float()
         flat = lambda t: t.flatten(2).transpose(1, 2)
@@ -64,10 +65,18 @@ class Sharing(nn.Module):
         z = torch.cat([flat(oklab(rgb) if lab is None else lab)/self.width, l[..., :self.ne]], -1)
         trust,narrow,gate = l[..., self.ne:].clamp(-6, 6).split(1, -1)
         j = spread(seen[..., 0], min(self.keys, v.shape[1]))[..., None]
-        at = lambda t: t.gather(1, j.expand(-1, -1, t.shape[-1]))
+        at = lambda t,i: t.gather(1, i.expand(-1, -1, t.shape[-1]))
         each = (seen.sum(1, keepdim=True)/j.shape[1]).clamp(min=1).log() # a key stands for so many pixels
-        new,own = attend(z, v, at(z), at(v), trust, at(trust+(seen+1e-4).log())+each, narrow.clamp(-3, 3).exp())
-        return (v+(gate+1).sigmoid()*(new+own*v-v)).transpose(1, 2).reshape_as(rgb)
+        zk,vk,kt = at(z, j),at(v, j),at(trust+(seen+1e-4).log(), j)+each
+        def shared(z, v, trust, narrow, gate):
+            new,own = attend(z, v, zk, vk, trust, kt, narrow.clamp(-3, 3).exp())
+            return v+(gate+1).sigmoid()*(new+own*v-v)
+        asks = z,v,trust,narrow,gate
+        if not least: out = shared(*asks)
+        else:
+            some = seen>least; i = seen.topk(max(1, int(some.sum(1).max())), 1).indices
+            out = torch.where(some, v.scatter(1, i.expand(-1, -1, 3), shared(*(at(t, i) for t in asks))), v)
+        return out.transpose(1, 2).reshape_as(rgb)
 
 def attend(
     z:Tensor, v:Tensor,   # (B, N, D) what distances are between, (B, N, 3) colours
@@ -136,10 +145,11 @@ class ACNet(nn.Module):
     def forward(self,
         x:Tensor,      # (B, 4, H, W) in [0, 1], straight alpha, or with quarters (B, 20, H, W); sides multiples of `spec.step`
         t:Tensor=None,
+        least:float=0., # see `Sharing`
     )->Tensor:         # (B, 4, H, W): colours (not clipped) and the logit of alpha
         h = self.features(x, t); o = self.head(h)
         rgb,alpha = x[:, :3]+o[:, :3],o[:, 3:]
-        for share in self.share: rgb = share(h, rgb, alpha)
+        for share in self.share: rgb = share(h, rgb, alpha, least=least)
         return torch.cat([rgb, alpha.to(rgb.dtype)], 1)
 
 # %% ../nbs/22_acnet.ipynb #46abb0bc

@@ -6,10 +6,11 @@ Docs: https://spritedx.github.io/spritedx/core.html.md"""
 
 # %% auto #0
 __all__ = ['SpriteDXError', 'Settings', 'settings', 'data_dir', 'rng', 'to_float', 'to_uint8', 'premultiply', 'unpremultiply',
-           'with_alpha', 'zero_hidden', 'hard', 'as_rgba', 'atomic_path', 'keep_memory']
+           'with_alpha', 'zero_hidden', 'hard', 'as_rgba', 'atomic_path', 'keep_memory', 'cores', 'forkable',
+           'processes']
 
 # %% ../nbs/00_core.ipynb #190a0532
-import contextlib, ctypes, hashlib, os, tempfile
+import contextlib, ctypes, hashlib, os, signal, sys, tempfile, threading
 from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -157,3 +158,50 @@ def keep_memory():
     try: f = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError): return # another C library
     f(-3, 1<<25); f(-1, 1<<26) # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+
+# %% ../nbs/00_core.ipynb #1be959ff
+def cores()->int:
+    "How many this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+def forkable()->bool:
+    "Can this process be doubled as it stands? On Linux, where it is nobody's child and has neither a second thread nor torch"
+    from multiprocessing import parent_process
+    return sys.platform=='linux' and threading.active_count()==1 and not parent_process() and 'torch' not in sys.modules
+
+def _begun():
+    "What it frees stays with this process, which ends with the one that started it"
+    from multiprocessing import connection, parent_process
+    keep_memory()
+    def follow(): connection.wait([parent_process().sentinel]); os._exit(1)
+    threading.Thread(target=follow, daemon=True).start()
+
+def _alone(go):
+    "A new process is not to import the caller's script, and has one thread for arithmetic"
+    main,was = sys.modules['__main__'].__dict__,os.environ.get('OMP_NUM_THREADS'); path = main.pop('__file__', None) if go else None
+    if go: os.environ['OMP_NUM_THREADS'] = '1'
+    def back():
+        if path is not None: main['__file__'] = path
+        if go: os.environ.pop('OMP_NUM_THREADS')
+        if go and was is not None: os.environ['OMP_NUM_THREADS'] = was
+    return back
+
+@contextlib.contextmanager
+def processes(
+    n:int,      # how many
+    fork=False, # as this one stands, which takes no time, see `forkable`; else from nothing, of one thread each, without the caller's script
+):              # yields an executor
+    "Processes that leave Ctrl-C to this one and end when it is killed"
+    import multiprocessing as mp
+    from concurrent.futures import ProcessPoolExecutor
+    from importlib import import_module
+    mask,back = getattr(signal, 'pthread_sigmask', lambda *a: None),_alone(not fork)
+    ex = ProcessPoolExecutor(n, mp.get_context('fork' if fork else 'spawn'), getattr(import_module('spritedx.core'), '_begun')) # they find a function by its module
+    try:
+        mask(getattr(signal, 'SIG_BLOCK', 0), {signal.SIGINT}) # which they inherit
+        for _ in range(n): ex.submit(int)
+        mask(getattr(signal, 'SIG_UNBLOCK', 1), {signal.SIGINT})
+        yield ex; ex.shutdown()
+    finally:
+        ex.shutdown(wait=False, cancel_futures=True) # a second time changes nothing
+        back()

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
-from .core import SpriteDXError, atomic_path, settings
+from .core import SpriteDXError, atomic_path, cores, processes, settings
 from .pipeline import Options, checked, clean_frames, clean_stream, load_palette, provenance
 from .sprite import IMAGE, Clip, Sprite, read, write_apng, write_gif, write_png, write_sheet, write_webp
 from .tiles import out_of_memory
@@ -282,7 +282,6 @@ def _as_done(submit, todo, ahead, running):
 
 def _local(todo, job, n):
     "(item, what became of it), in `n` processes; one that dies takes nothing with it"
-    from spritedx.validation import processes
     attempt,again = import_module('spritedx.files')._attempt,deque()
     while todo or again:
         source,k,ahead,running = (again,1,1,{}) if again else (todo,n,2*n,{}) # whoever was under way with a culprit, one by one
@@ -329,10 +328,11 @@ def workers_for(
     n:int, # files
 )->int:
     "Processes that are worth starting: one for 16 files, a core each, and no more than memory is likely to hold"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return max(1, min(n//16, cores, 8))
+    return max(1, min(n//16, cores(), 8))
 
 # %% ../nbs/48_files.ipynb #e54d51d2
+class _Bar(tqdm): monitor_interval = 0 # a thread of its own would keep a film from being shared among processes
+
 def clean_many(
     inputs:list,
     out:Path,
@@ -365,7 +365,7 @@ def clean_many(
         except SpriteDXError as e: note(i, 'failed', str(e))
         except OSError as e: note(i, 'failed', _unwritten(e))
     job = opt,fmt,resume,make
-    for (i,*_),(what,r) in tqdm(_spread(todo, job, engine, workers if workers or engine=='ray' else workers_for(len(todo))), total=len(todo), disable=off, unit='file', leave=False): note(i, what, r)
+    for (i,*_),(what,r) in _Bar(_spread(todo, job, engine, workers if workers or engine=='ray' else workers_for(len(todo))), total=len(todo), disable=off, unit='file', leave=False): note(i, what, r)
     for i,(what,r) in sorted(found.items()): getattr(b, what).append(r if what=='done' else dict(file=str(items[i].path), error=r) if what=='failed' else str(items[i].path))
     return b
 

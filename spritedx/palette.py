@@ -11,7 +11,9 @@ __all__ = ['FINE', 'NEAR', 'oklab', 'oklab_inv', 'toed', 'toed_planes', 'toed_in
 
 # %% ../nbs/10_palette.ipynb #89013d05
 import re, struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 import numpy as np
 from .core import SpriteDXError, atomic_path
@@ -543,23 +545,31 @@ def earning(
         if len(i := np.flatnonzero((a==j)|(b==j))): a[i],b[i],pa[i],pb[i] = best(i)
     return stay
 
+def _weighed(o, fine):
+    "Of a frame and what was sampled of it, the chances of its colours, and which they are"
+    f,c = clues(*o, fine)
+    return chances(f),c
+
+def _likeliest(o, fine, stay, to):
+    "A frame in the colours that stay, and where none of a pixel's does in those that each is turned `to`; of a frame, what was sampled, and what was found of it or None"
+    x,given,known = o; x = x.copy(); vis = x[..., 3]>0
+    if not vis.any(): return x
+    p,c = known or _weighed((x, given), fine)
+    j = np.where(stay[c], p, -1.).argmax(1)[:, None]
+    x[vis, :3] = fine.colors[to[np.take_along_axis(c, j, 1)[:, 0]]]
+    return x
+
 def choose(
     frames,          # sequence of (h, w, 4) uint8, a network's answers
     given,           # what was sampled of each, (h, w, 4 or 20) uint8
     few:list,        # places of those that decide which colours there are
     least:float=.75, # pixels that a colour must earn in each of them, on average
-)->tuple:            # a function from a frame's place to the frame in few colours, Palette
+    each:Callable=map, # how something is done to each of many
+)->tuple:            # frames in few colours, one after the other, and Palette
     "Colours that a clip is made of, and the likeliest of them for each pixel"
     fine = fine_colours([frames[i] for i in few])
-    looked = [(chances(f), c) for f,c in (clues(frames[i], given[i], fine) for i in few)]
+    looked = list(each(partial(_weighed, fine=fine), ((frames[i], given[i]) for i in few)))
     p,c = map(np.concatenate, zip(*looked)); stay = earning(p, c, len(fine), least*len(few))
-    pal = Palette(fine.colors[stay], 'extracted'); to = np.flatnonzero(stay)[nearest(toed(fine.colors), toed(pal.colors))] # where none of a pixel's stays
+    pal = Palette(fine.colors[stay], 'extracted'); to = np.flatnonzero(stay)[nearest(toed(fine.colors), toed(pal.colors))]
     known = dict(zip(few, looked))
-    def one(i):
-        x = frames[i].copy(); vis = x[..., 3]>0
-        if not vis.any(): return x
-        p,c = known.get(i) or (lambda f,c: (chances(f), c))(*clues(x, given[i], fine))
-        j = np.where(stay[c], p, -1.).argmax(1)[:, None]
-        x[vis, :3] = fine.colors[to[np.take_along_axis(c, j, 1)[:, 0]]]
-        return x
-    return one,pal
+    return each(partial(_likeliest, fine=fine, stay=stay, to=to), ((frames[i], given[i], known.get(i)) for i in range(len(frames)))),pal

@@ -8,20 +8,21 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
            'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite',
-           'lone_blas', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked', 'smooth',
-           'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked',
+           'smooth', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
-import functools, os, re, threading, time
+import functools, re, threading, time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
+from itertools import chain, islice
 import numpy as np
 from PIL import Image, ImageFilter
-from .core import SpriteDXError, as_rgba, hard, settings, to_uint8, with_alpha, zero_hidden
+from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
 from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
@@ -343,6 +344,7 @@ def cleaned(
     opt:Options,
     r:Report,
     box:tuple=None, # slices (y, x) (default: where something is in these frames)
+    calls:int=1, # of this function that are under way at a time
 )->list:         # (h, w, 4) uint8, the network's own soft alpha
     "Frames through the network"
     if str(opt.weights or '').endswith('.onnx'): from spritedx.session import restore # without torch
@@ -352,7 +354,7 @@ def cleaned(
         r.warn(f'larger than {settings().size} native pixels: cleaned in tiles, outside the range the network was trained on')
     out,keyed = [np.zeros_like(f[..., :4]) for f in frames],matte=='key'
     shown = [np.concatenate([as_opaque(f[b]), f[b][..., 4:]], -1) if keyed else f[b] for f in frames]
-    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views or 1, quick=opt.views==1)): o[b] = to_uint8(c)
+    for o,c in zip(out, restore(shown, opt.weights, model=opt.model, steps=opt.steps, seed=opt.seed, views=opt.views or 1, quick=opt.views==1, calls=calls)): o[b] = to_uint8(c)
     r.network = True
     return out
 
@@ -364,20 +366,25 @@ def restored(
     sure=False,           # there is a sprite in it
 )->list:                  # (h, w, 4) uint8, soft alpha
     "The network's answer, and whether there was a sprite in the picture at all"
-    box,seen = box_of(small, air_for(r.matte)),r.matte
-    def parts():
-        left = iter(small)
-        for k,part in enumerate(iter(lambda: list(islice(left, 8)), [])):
-            done = cleaned(part, seen, opt, r, box)
-            if not k and not (sure and (done[0][..., 3]>127).any()): _reconsider(part[0], done[0], r)
-            yield from _each(lambda o: _matted(o[0], o[1], r, opt.alpha=='soft'), zip(part, done))
-    return keep(parts())
+    box,seen,left = box_of(small, air_for(r.matte)),r.matte,iter(small)
+    blocks = iter(lambda: list(islice(left, 4 if _crew else 8)), []); done = lambda part: list(zip(part, cleaned(part, seen, opt, r, box, 2 if _crew else 1)))
+    first = done(next(blocks)); x,y = first[0]
+    if not (sure and (y[..., 3]>127).any()): _reconsider(x, y, r)
+    return keep(_each(functools.partial(_matted, r=r, soft=opt.alpha=='soft'), chain(first, chain.from_iterable(_ahead(done, blocks)))))
+
+def _ahead(f, xs):
+    "`f`, which is the network's, of every x in turn; where processes do what is done to its answers, in two threads that share the cores, so that it never waits for them"
+    if not _crew: return map(f, xs)
+    import torch
+    return _taken(ThreadPoolExecutor(2, initializer=lambda: torch.set_num_threads(max(1, cores()//2))), f, xs, 2)
 
 def _reconsider(given, done, r):
     "Was it right to take the picture for a sprite on a scene?"
     if r.matte=='network' and is_whole(done, given): r.matte = 'none'; r.warn('no sprite stands out from the background: taken as a full picture')
 
-def _matted(given, done, r, soft=False):
+def _matted(o, r, soft=False):
+    "Of what was given and the network's answer to it"
+    given,done = o
     if r.matte=='none': return as_opaque(done)
     if r.matte not in ('key', 'network'): return done
     key = key_of(r) if r.matte=='key' else None
@@ -415,7 +422,7 @@ def of_sprite(
 )->Grid:
     "The grid of the sprite on a scene, where the network sees one"
     def parts(x):
-        r = Report(matte='network'); s = with_quarters(x, sample(x, g), g, False); done, = cleaned([s], r.matte, opt, r); v = _matted(s, done, r)[..., 3]>127
+        r = Report(matte='network'); s = with_quarters(x, sample(x, g), g, False); done, = cleaned([s], r.matte, opt, r); v = _matted((s, done), r)[..., 3]>127
         if not v.any() or not sure and is_whole(done, s[..., :4]): return []
         y,z = (np.clip(np.searchsorted(c, np.arange(n)+.5)-1, 0, len(c)-2) for c,n in ((g.cuts_y, len(x)), (g.cuts_x, x.shape[1])))
         large = lambda v: Image.fromarray(np.where(v, 255, 0).astype(np.uint8)[y][:, z])
@@ -447,14 +454,48 @@ def lone_blas():
             if not _lone['users'] and _lone['limit']: _lone['limit'] = _lone['limit'].restore_original_limits()
 
 # %% ../nbs/40_pipeline.ipynb #302dbcb4
-def _each(f, xs):
-    "`f` of every x in turn, on all cores, a few ahead of whoever reads"
-    n,q = os.cpu_count() or 1,deque()
-    with ThreadPoolExecutor(n) as ex:
+_crew = [] # the processes of a clip, while it is cleaned
+
+@contextmanager
+def crew(wanted=True):
+    "Meanwhile what is done to frames is done by processes, one a core, where this one can be forked: threads of Python wait for each other"
+    if not wanted or _crew or cores()<2 or not forkable(): yield; return
+    with processes(min(cores(), 8), fork=True) as ex:
+        _crew.append(ex)
+        try: yield
+        finally: _crew.clear()
+
+def _taken(ex, f, xs, ahead):
+    "`f` of every x in turn, `ahead` of whoever reads"
+    q = deque()
+    with ex:
         for x in xs:
             q.append(ex.submit(f, x))
-            if len(q)>n: yield q.popleft().result()
+            if len(q)>ahead: yield q.popleft().result()
         while q: yield q.popleft().result()
+
+def _shared(f, xs, ahead):
+    "The same by the crew; what one of its processes was killed with, as happens when memory ends, and all that follows is done here"
+    q = deque()
+    def give(x):
+        try: return _crew[0].submit(f, x)
+        except (IndexError, BrokenProcessPool): return None
+    def take(x, job):
+        try: return job.result() if job else f(x)
+        except BrokenProcessPool: _crew.clear(); return f(x)
+    for x in xs:
+        q.append((x, give(x)))
+        if len(q)>ahead: yield take(*q.popleft())
+    while q: yield take(*q.popleft())
+
+def _each(
+    f,    # where there is a crew, a function of a module or a part of one
+    xs,
+    here=False, # whoever is there
+):
+    "`f` of every x in turn, on all cores, a few ahead of whoever reads"
+    n = cores()
+    return _shared(f, xs, 4*n) if _crew and not here else _taken(ThreadPoolExecutor(n), f, xs, n)
 
 # %% ../nbs/40_pipeline.ipynb #7157ee29
 def _edges(f, opt):
@@ -520,17 +561,16 @@ def finish(
         return frames,None
     few = seen[::max(1, len(seen)//12)]
     if r.network and given is not None and str(opt.palette)=='auto' and not opt.colours:
-        one,own = choose(frames, given, few); to = own
-        frames = keep(_each(one, range(len(frames))))
+        got,own = choose(frames, given, few, each=_each); frames,to = keep(got),own
     else:
         own,to = _palettes([frames[i] for i in few], opt, STEP if r.network else None)
-        frames = keep(_each(lambda f: snap(f, own), frames))
+        frames = keep(_each(functools.partial(snap, palette=own), frames))
     if r.matte=='key' and r.network:
         frames = unspill(frames, key_of(r), keep)
         if str(opt.palette)=='auto' and own is to: own = to = _used(own, frames)
     if given is not None and len(frames)>1: frames = rested(frames, given, keep)
     if own is to: return frames,to
-    return keep(_each(lambda f: dither(f, to, 8 if opt.dither=='ordered8' else 4), frames)),to
+    return keep(_each(functools.partial(dither, palette=to, n=8 if opt.dither=='ordered8' else 4), frames)),to
 
 def _palettes(few, opt, step):
     "The palette that frames are snapped to, and the one they end in; another one where they are dithered"
@@ -631,6 +671,27 @@ def smooth(frames, known:dict, opt:Options, keep:Callable=list)->tuple: # what `
     r.frames,r.native,r.colours = len(out),out[0].shape[1::-1],_colours(out)
     return out,None,r
 
+def _cut_out(o, cut): "Of a frame, or where it is known the same with its matte"; x,m = o; return cut(x) if m is None else m
+
+def _phased(o, cut, g):
+    "A frame with its matte, and where its cells are"
+    m = _cut_out(o, cut)
+    return m,phase_of(m, g)
+
+def _celled(o, opt, r, bare, as_is, net):
+    "One pixel a cell of a frame with its matte, on a grid"
+    s = (bare_native if bare else to_native)(*o, opt, r)
+    return zero_hidden(s) if as_is else with_quarters(*o[:1], s, o[1], bare) if net else s
+
+def _sampled(o, cut, g, **how): return _celled((_cut_out(o, cut), g), **how)
+
+def _loaded(opt):
+    "The network is there before it is asked for; what is wrong with it is said when it is"
+    try:
+        if str(opt.weights or '').endswith('.onnx'): from spritedx.session import session; session(opt.weights)
+        else: from spritedx.predict import network; network(opt.weights, opt.model, opt.steps)
+    except Exception: pass
+
 @lone_blas()
 def clean_stream(
     frames,                # (H, W, 4) uint8, one after the other
@@ -642,6 +703,9 @@ def clean_stream(
     "Clean a clip: grid, key, palette and canvas are decided once, then every frame is cleaned by itself"
     if opt.style=='smooth': return smooth(frames, known, opt, keep)
     load_palette(opt.palette) # a bad palette is said before any work
+    with crew(len(known)>1): return _clean_stream(frames, known, opt, keep, cells)
+
+def _clean_stream(frames, known, opt, keep, cells):
     raw = list(known.values())
     r = Report(input=raw[0].shape[1::-1], options=opt.turned()); clock = _Clock(r)
     if opt.views is None: opt = replace(opt, views=4 if len(known)==1 else 1)
@@ -666,17 +730,14 @@ def clean_stream(
     hold = Hold() if opt.steady and g.kind=='grid' else None
     # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
     bare = r.matte=='key' and (as_is or net)
-    step = max(1, int(min(g.pitch)/3.5)) if g.kind=='grid' else 1 # a cell's core shows what it is in fewer pixels than a large one has
+    step = max(1, int(min(g.pitch)/2.5)) if g.kind=='grid' else 1 # a cell's core shows what it is in fewer pixels than a large one has
     if bare: cut,matted = functools.partial(cut, bare=True, step=step),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
-    def matte(place):
-        i,x = place; m = matted[i] if i in matted else cut(x)
-        return m,phase_of(m, g) if hold else None
-    def native(o):
-        s = (bare_native if bare else to_native)(*o, opt, r)
-        return zero_hidden(s) if as_is else with_quarters(*o[:1], s, o[1], bare) if net else s
-    placed = ((m, moved(g, hold(at)) if hold else g) for m,at in _each(matte, enumerate(_same_size(frames, raw[0].shape))))
-    small = keep(_each(native, placed)); clock('sample')
-    given = small
+    if net and _crew: threading.Thread(target=_loaded, args=(opt,)).start() # while the crew is busy
+    here = r.matte=='matting network' # which is too large to be sent about
+    frames,how = ((None if i in matted else x, matted.get(i)) for i,x in enumerate(_same_size(frames, raw[0].shape))),dict(opt=opt, r=r, bare=bare, as_is=as_is, net=net)
+    if hold: todo = _each(functools.partial(_celled, **how), ((m, moved(g, hold(at))) for m,at in _each(functools.partial(_phased, cut=cut, g=g), frames, here)))
+    else: todo = _each(functools.partial(_sampled, cut=cut, g=g, **how), frames, here)
+    given = small = keep(todo); clock('sample')
     if net: small = restored(small, opt, r, keep, sure)
     clock('network')
     small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given)

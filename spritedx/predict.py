@@ -57,11 +57,13 @@ def forward(
     net,
     x:np.ndarray,   # (B, H, W, 4 or 20) float32, sides multiples of the network's step
     batch:int=None, # frames at a time (default: as many as have 65536 px)
-    quick=False,    # with bfloat16 in the convolutions, where the processor has it
+    quick=False,    # of an `ACNet`: with bfloat16 in the convolutions, where the processor has it, and colours shared only among what is seen
+    calls:int=1,    # of this function that are under way at a time, and share those pixels
     **ask,          # steps and seed, of a flow
 )->np.ndarray:      # (B, H, W, 4) float32: colours and alpha in [0, 1]
     "The network on a batch of canvases"
-    t = torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2); batch = batch or max(1, (1<<16)//(x.shape[1]*x.shape[2]))
+    t = torch.from_numpy(np.ascontiguousarray(x)).permute(0, 3, 1, 2); batch = batch or max(1, (1<<16)//(x.shape[1]*x.shape[2]*calls))
+    if quick: ask['least'] = 1/255
     with torch.autocast('cpu', torch.bfloat16, enabled=quick and has_bf16()):
         out = torch.cat([net(o.contiguous(memory_format=torch.channels_last), **ask).float() for o in t.split(batch)])
     return torch.cat([out[:, :3].clamp(0, 1), out[:, 3:].sigmoid()], 1).permute(0, 2, 3, 1).numpy()
@@ -75,13 +77,14 @@ def restore(
     seed:int=None,     # of a flow (default: that of settings.ini)
     views:int=1,       # mirror images whose answers are averaged, see `mirrored`; a flow has one
     quick:bool=False,  # see `forward`; a flow takes no short cuts
+    calls:int=1,       # see `forward`
 )->list:               # (h, w, 4) float32: clean colours, soft alpha
     "Frames through the anti-corruption network"
     net,side = network(weights, model, steps)[0],settings().size
     flow = isinstance(net, FlowNet)
     if not net.spec.quarters: frames = [f[..., :4] for f in frames]
     ask = dict(steps=steps, seed=settings().seed if seed is None else seed) if flow else {}
-    return tiled(mirrored(lambda x: forward(net, x, batch, quick and not flow, **ask), 1 if flow else views), frames, side)
+    return tiled(mirrored(lambda x: forward(net, x, batch, quick and not flow, calls, **ask), 1 if flow else views), frames, side)
 
 # %% ../nbs/35_predict.ipynb #77cb2516
 def write_graph(

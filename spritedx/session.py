@@ -155,6 +155,7 @@ def restore(
     seed:int=None,     # of a flow (default: that of settings.ini)
     views:int=1,       # mirror images whose answers are averaged, see `mirrored`; a flow has one
     quick:bool=False,  # not used: a graph is as quick as it is
+    calls:int=1,       # not used
 )->list:               # (h, w, 4) float32: clean colours, soft alpha
     "Frames through a network's graph"
     s,meta = session(weights); kind = meta.get('kind')

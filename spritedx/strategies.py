@@ -86,8 +86,9 @@ class StrategyNet(ACNet):
     def forward(self,
         x:Tensor,      # as an `ACNet` takes it
         t:Tensor=None,
+        **how,         # see `ACNet`
     )->Tensor:         # (B, 4, H, W); in training (B, 4+spec.extra, H, W): after the answer what each coarser level says, coarse to fine
-        y = super().forward(x, t)
+        y = super().forward(x, t, **how)
         return torch.cat([y, *(o.to(y.dtype) for o in self.beside)], 1) if self.training and self.spec.extra else y
 
 # %% ../nbs/27_strategies.ipynb #e7873f1d

@@ -8,12 +8,11 @@ Docs: https://spritedx.github.io/spritedx/validation.html.md"""
 __all__ = ['C', 'CONDITIONS', 'CUT', 'FRAMES', 'CLIPS', 'PICTURES', 'OOD', 'SETS', 'FREE', 'CASES', 'traits', 'dithered',
            'reddened', 'lit', 'glowing', 'cut_off', 'among', 'Condition', 'condition', 'slug', 'pose', 'photograph',
            'vector', 'shaded_balls', 'face', 'page', 'pixels', 'Made', 'make', 'tuning', 'turns', 'dealt', 'candidates',
-           'pack_cases', 'drawn_cases', 'ood_cases', 'clip_cases', 'build', 'limited', 'folder', 'versions',
-           'processes', 'hashes', 'write_manifests', 'manifest', 'manifest_hash', 'differs', 'complaint', 'verify']
+           'pack_cases', 'drawn_cases', 'ood_cases', 'clip_cases', 'build', 'limited', 'folder', 'versions', 'hashes',
+           'write_manifests', 'manifest', 'manifest_hash', 'differs', 'complaint', 'verify']
 
 # %% ../nbs/19_validation.ipynb #8f2b6dbc
-import contextlib, functools, hashlib, json, os, re, signal, sys
-from concurrent.futures import ProcessPoolExecutor
+import functools, hashlib, json, re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
@@ -23,7 +22,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from .catalogue import count_colours, decode, scan_mattes, scan_packs
-from .core import SpriteDXError, as_rgba, atomic_path, data_dir, hard, keep_memory, rng, settings, zero_hidden
+from .core import SpriteDXError, as_rgba, atomic_path, data_dir, hard, processes, rng, settings, zero_hidden
 from .corrupt import CONDITIONS as RECIPES, KEYS, TYPICAL, generated, h264, run
 from .sources import ANIMATIONS, KINDS, SIZES, make_clip, make_sprite
 from .sprite import Sprite, fit, trim
@@ -520,35 +519,6 @@ def versions()->dict:
     return out | {k: '.'.join(map(str, v)) for k,v in av.library_versions.items() if k=='libavcodec'}
 
 def _hash(case): return make(case).hash
-
-def _begun():
-    "What it frees stays with this process, which ends with the one that started it"
-    keep_memory()
-    import threading
-    from multiprocessing import connection, parent_process
-    def follow(): connection.wait([parent_process().sentinel]); os._exit(1)
-    threading.Thread(target=follow, daemon=True).start()
-
-@contextlib.contextmanager
-def processes(
-    n:int, # how many
-):         # yields an executor
-    "Processes of one thread each that do not import the caller's script, leave Ctrl-C to it and end when it is killed"
-    import multiprocessing as mp
-    main,was = sys.modules['__main__'].__dict__,os.environ.get('OMP_NUM_THREADS')
-    mask = getattr(signal, 'pthread_sigmask', lambda *a: None)
-    path = main.pop('__file__', None); os.environ['OMP_NUM_THREADS'] = '1'
-    ex = ProcessPoolExecutor(n, mp.get_context('spawn'), _worker('_begun'))
-    try:
-        mask(getattr(signal, 'SIG_BLOCK', 0), {signal.SIGINT}) # which they inherit
-        for _ in range(n): ex.submit(int)
-        mask(getattr(signal, 'SIG_UNBLOCK', 1), {signal.SIGINT})
-        yield ex; ex.shutdown()
-    finally:
-        ex.shutdown(wait=False, cancel_futures=True) # a second time changes nothing
-        if path is not None: main['__file__'] = path
-        os.environ.pop('OMP_NUM_THREADS')
-        if was is not None: os.environ['OMP_NUM_THREADS'] = was
 
 def _worker(name): return getattr(import_module('spritedx.validation'), name) # processes find a function by its module
 

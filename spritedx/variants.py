@@ -198,7 +198,7 @@ class VariantNet(StrategyNet):
         h = super().features(x, t)
         return self.again(h, x[:, :3], self.head(h)) if self.spec.again else h
 
-    def forward(self, x, t=None):
-        if not self.spec.palette: return super().forward(x, t)
+    def forward(self, x, t=None, **how):
+        if not self.spec.palette: return super().forward(x, t, **how)
         h = self.features(x, t); o = self.head(h)
         return torch.cat([self.palette(h, x[:, :3]+o[:, :3], o[:, 3:]), o[:, 3:].float()], 1)

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from spritedx import predict, runtime, session, video, widgets, writer
 from spritedx.cli import main
-from spritedx.core import SpriteDXError
+from spritedx.core import SpriteDXError, cores
 from spritedx.corrupt import corrupt, training_pair
 from spritedx.files import clean_many
 from spritedx.grid import find_grid, sample
@@ -16,10 +16,11 @@ from spritedx.key import despill, estimate_key, key_matte
 from spritedx.metrics import score
 from spritedx.palette import extract, snap
 from spritedx.pipeline import Options, clean, clean_frames
-from spritedx.sources import make_sprite
+from spritedx.sources import make_clip, make_sprite
 from spritedx.sprite import fit, read, write_gif, write_png, write_webp
 from spritedx.tiles import tiled
 from spritedx.universe import Universe
+from spritedx.video import write_mp4
 from spritedx.weights import load_weights
 from test_distributed import offspring
 import fuzz
@@ -191,6 +192,20 @@ def test_a_killed_batch_goes_on(many, tmp_path):
     assert len(tree(out))<60
     assert main(['clean', str(many), '-o', str(out), '--no-network', '--resume'])==0
     assert tree(out)==tree(tmp_path/'whole')
+
+@pytest.mark.skipif(sys.platform!='linux' or cores()<2, reason='elsewhere a film is cleaned by threads')
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_a_film_that_is_stopped_leaves_no_process(how, tmp_path):
+    "Those that clean its frames end with the command, which says one line or nothing, and no part of a result is there"
+    frames = [np.where(x[..., 3:]>0, x, np.uint8([255, 0, 255, 255])).repeat(8, 0).repeat(8, 1) for x in make_clip(0, 'mage', 'walk', 8, 32)]
+    write_mp4(frames*10, tmp_path/'film.mp4')
+    p = spawn('clean', 'film.mp4', '-o', 'out', cwd=tmp_path); also,end = [],time.monotonic()+60
+    while len(also)<2 and p.poll() is None and time.monotonic()<end: also = offspring(p.pid); time.sleep(.01)
+    assert len(also)>=2, 'it has no helpers'
+    time.sleep(.5); p.send_signal(how); _,e = p.communicate(timeout=60)
+    assert p.returncode==(130 if how==signal.SIGINT else -how) and len(e.strip().splitlines())==(how==signal.SIGINT), e
+    while any(map(alive, also)): assert time.monotonic()<end, 'processes that it had started live on'; time.sleep(.05)
+    assert not (tmp_path/'out').exists() or not tree(tmp_path/'out')
 
 def test_a_killed_benchmark_goes_on(tmp_path):
     "No case is measured twice or left out, every number is that of a run nobody stopped, and the processes it had started end with it"
