@@ -8,9 +8,9 @@ Docs: https://spritedx.github.io/spritedx/grid.html.md"""
 __all__ = ['BINS', 'RINGS', 'STEPS', 'RARE', 'Grid', 'draw_cuts', 'planes', 'halve', 'gradient', 'votes', 'splat', 'coherence',
            'pyramid', 'candidates', 'phasor', 'residuals', 'follow', 'models', 'evidence', 'score', 'middle', 'central',
            'outskirts', 'is_codec', 'related', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
-           'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'changes', 'exact_scale',
-           'rounded_pitch', 'uneven_scale', 'content_box', 'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within',
-           'core_samples', 'middles', 'agree', 'sample', 'quarters', 'fit_cuts', 'fit_grid']
+           'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'changes', 'is_pulled',
+           'exact_scale', 'rounded_pitch', 'uneven_scale', 'content_box', 'Lattices', 'lattices', 'exact_grid',
+           'find_grid', 'within', 'core_samples', 'middles', 'agree', 'sample', 'quarters', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -448,14 +448,24 @@ def changes(
     v = np.ascontiguousarray(as_rgba(rgba)).view(np.uint32)[..., 0]
     return [np.flatnonzero((v[:, 1:]!=v[:, :-1]).any(0))+1, np.flatnonzero((v[1:]!=v[:-1]).any(1))+1]
 
+def is_pulled(
+    px:float, py:float, # pitches
+    near=.06, far=2.2,
+)->bool:
+    "Is a cell more than `near` wider than high, or higher than wide, and not twice? (Twice, as many pictures are drawn in double pixels as are pulled)"
+    r = abs(np.log(px/py))
+    return bool(near<r<np.log(far) and abs(r-np.log(2))>near)
+
 def exact_scale(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
-)->tuple|None: # pitch (px), (x, y) of the first cut
-    "Pitch of a picture enlarged by a whole number without loss"
+    sure=12,         # changes along each axis from which on cells may be other than square
+)->tuple|None: # (x, y) pitch, (x, y) of the first cut, px
+    "Pitches of a picture enlarged by whole numbers without loss"
     at = changes(rgba)
     if min(map(len, at))<6: return None
-    p = int(np.gcd.reduce(np.concatenate([np.diff(a) for a in at])))
-    return (p, tuple(int(a[0])%p for a in at)) if p>1 else None
+    ps = [int(np.gcd.reduce(np.diff(a))) for a in at]
+    if not (min(ps)>1 and min(map(len, at))>=sure and is_pulled(*ps)): ps = [math.gcd(*ps)]*2
+    return (tuple(ps), tuple(int(a[0])%p for a,p in zip(at, ps))) if min(ps)>1 else None
 
 # %% ../nbs/12_grid.ipynb #2c1ad100
 def rounded_pitch(
@@ -474,10 +484,10 @@ def rounded_pitch(
 def uneven_scale(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
     near=.03,
-)->tuple|None: # (x, y) pitch, (x, y) of the first cut, px
+)->tuple|None: # (x, y) pitch, (x, y) of the first cut, px; as near as `near` to each other, or pulled out of shape
     "Pitches of a picture enlarged without loss by a factor that is no whole number"
     x, y = map(rounded_pitch, changes(rgba))
-    return tuple(zip(x, y)) if x and y and abs(np.log(x[0]/y[0]))<near else None
+    return tuple(zip(x, y)) if x and y and (abs(np.log(x[0]/y[0]))<near or is_pulled(x[0], y[0])) else None
 
 # %% ../nbs/12_grid.ipynb #45d2668b
 def content_box(P):
@@ -502,6 +512,7 @@ class Lattices:
     found:list         # of each pitch that was weighed: what was found out
     chances:np.ndarray # (n+2,) of each pitch, of one cell a pixel already, and of no grid at all
     times:int=1        # px of the picture to one of those that were looked at
+    wide:tuple=(1., 1.)# (x, y) how many times as wide and as high it was made for its cells to be square
 
     @property
     def pitches(self): return self.times*np.array([o['pitch'] for o in self.found], float)
@@ -517,7 +528,7 @@ class Lattices:
         part:tuple,      # slices (y, x) of what was looked at
     ):
         "The same, of a part of a larger picture"
-        y, x = (s.start/self.times for s in part); y0, y1, x0, x1 = self.box
+        y, x = (s.start/self.times*k for s, k in zip(part, self.wide[::-1])); y0, y1, x0, x1 = self.box
         return replace(self, size=rgba.shape[1::-1], box=(y0+y, y1+y, x0+x, x1+x))
 
     def grid(self,
@@ -527,8 +538,13 @@ class Lattices:
         (W, H), (y0, y1, x0, x1), sure = self.size,self.box,self.chances[i]
         if i>=len(self.found): return Grid.uniform(W, H, sure, 'none' if i>len(self.found) else 'native')
         o = self.found[i]; k = o['level']; f = 2**k; p = o['pitch']/f
-        cx, cy, p, _ = refine(self.scales[k], *[extend(place(E.sum(0), p, p/2), n/f, p) for E, n in zip(self.levels[k], (x1-x0, y1-y0))], p, self.weigh); cuts = [self.times*(c*f+q) for c, q in ((cx, x0), (cy, y0))]
+        cx, cy, p, _ = refine(self.scales[k], *[extend(place(E.sum(0), p, p/2), n/f, p) for E, n in zip(self.levels[k], (x1-x0, y1-y0))], p, self.weigh); cuts = [self.times*(c*f+q)/k for c, q, k in zip((cx, cy), (x0, y0), self.wide)]
         return Grid.from_cuts(*[extend(c, n, width(c)) for c, n in zip(cuts, (W, H))], sure, evidence=o['gain']/o['pitch'])
+
+    def apart(self, i)->np.ndarray: # (x, y) nats a vote
+        "What each axis says of a pitch"
+        o = self.found[i]; k = o['level']; p = o['pitch']/2**k
+        return np.array([evidence(E, p, p/2)[0]/max(E.sum(), 1) for E in self.levels[k]])
 
 def lattices(
     rgba:np.ndarray,       # (H, W, 3 or 4) uint8
@@ -536,8 +552,37 @@ def lattices(
     most=2**22,            # larger pictures are looked at in half their size, px
 )->Lattices:
     "Weigh the pitches that a picture may have"
+    rgba = as_rgba(rgba); l = _square(rgba, alpha, most)
+    return _squared(l, rgba, alpha, most) or l
+
+def _alone(l, axis, p, near=.1, far=math.log(2.2)):
+    "The pitch that an axis by itself speaks for, px: farther than `near` from `p` and not as far as `far`; else `p`"
+    out = [(0., p)]
+    for k, E in enumerate(o[axis] for o in l.levels):
+        ps = np.exp(np.arange(np.log(2.6 if k else 1.95), np.log(7.2), .02)); c = coherence(E.sum(0), ps); d = np.abs(np.log(ps[1:-1]*2**k/p))
+        top = (c[1:-1]>=c[:-2]) & (c[1:-1]>c[2:]) & (d>near) & (d<far)
+        out += [(c[j]*evidence(E, ps[j], ps[j]/2)[0]*2**k, ps[j]*2**k) for j in np.flatnonzero(top)+1]
+    return max(out)[1]
+
+def _squared(l, rgba, alpha, most, one=.6, other=.4):
+    "What a picture says whose cells are not square, once they are: where a pitch is clear along one axis, and along the other it is not but another one is"
+    i = l.best(True)
+    if l.times>1 or i>=len(l.found): return None
+    s = l.apart(i); a = int(s.argmin()); p = l.found[i]['pitch']
+    if s.max()<one or s[a]>other*s.max() or (q := _alone(l, a, p))==p: return None
+    to = [round(n*max(p, q)/o) for n, o in zip(l.size, (p, q) if a else (q, p))] # nothing is made smaller
+    if to[0]*to[1]>most: return None
+    from PIL import Image
+    big = lambda x, *modes: np.asarray(Image.fromarray(x).convert(modes[0]).resize(to, Image.BILINEAR).convert(modes[-1]))
+    new = _square(big(rgba, 'RGBa', 'RGBA'), alpha if alpha is None else big(np.asarray(alpha, np.float32)*np.float32(1/255 if np.asarray(alpha).dtype==np.uint8 else 1), 'F'), most)
+    j = new.best(True)
+    if j>=len(new.found) or new.chances[j]<l.chances[i] or (t := new.apart(j)).max()<one or t.min()<=other*t.max(): return None
+    return replace(new, size=l.size, wide=tuple(n/m for n, m in zip(to, l.size)))
+
+def _square(rgba, alpha, most):
+    "The same where cells are as wide as they are high"
     if min(rgba.shape[:2])<2: raise SpriteDXError('a picture of one pixel row has no grid; give one at least 2x2')
-    rgba = as_rgba(rgba); H, W = rgba.shape[:2]
+    H, W = rgba.shape[:2]
     if H*W>most: return _halved(rgba, alpha, most)
     P = planes(rgba, alpha); y0, y1, x0, x1 = box = content_box(P); x = P[y0:y1, x0:x1]
     scales, levels = pyramid(x); full = x.shape[:2]==(H, W) and P.shape[-1]==3; weigh = central if full else np.asarray
@@ -560,9 +605,8 @@ def exact_grid(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
 )->Grid|None:
     "The grid of a picture enlarged without loss"
-    if (e := exact_scale(rgba)): ps, at = (e[0],)*2, e[1]
-    elif (e := uneven_scale(rgba)): ps, at = e
-    else: return None
+    if not (e := exact_scale(rgba) or uneven_scale(rgba)): return None
+    ps, at = e
     return within(Grid.from_cuts(*[extend(o%p+p*np.arange(2.), n, p) for p, o, n in zip(ps, at, rgba.shape[1::-1])]), rgba)
 
 def find_grid(

@@ -73,8 +73,8 @@ def test_a_magenta_part_on_magenta_is_given_back():
     given = np.full((24, 24, 4), (255, 0, 255, 0), np.uint8); given[4:20, 4:20] = (90, 60, 40, 255); given[8:16, 8:16] = (150, 20, 150, 0)
     done = given.copy(); done[4:20, 4:20, 3] = 255
     r = pipeline.Report(); r.matte,r.key = 'key','ff00ff'
-    assert np.array_equal(pipeline._matted(given, done, r)[..., 3], done[..., 3])
-    done[8:16, 8:16, 3] = 0; assert np.array_equal(pipeline._matted(given, done, r)[..., 3], given[..., 3])
+    assert np.array_equal(pipeline._matted((given, done), r)[..., 3], done[..., 3])
+    done[8:16, 8:16, 3] = 0; assert np.array_equal(pipeline._matted((given, done), r)[..., 3], given[..., 3])
 
 def test_what_is_blocked_is_blocked(tmp_path):
     "The check can fail: a road that needs more says what is missing"
@@ -105,9 +105,9 @@ def test_the_key_goes_from_where_it_shows_through():
     given = np.full((24, 24, 4), (255, 0, 255, 0), np.uint8); given[4:20, 4:20] = (60, 60, 60, 255)
     given[8:16, 8:10] = (200, 6, 200, 255); given[8:16, 13:15] = (115, 40, 115, 255)
     done = given.copy(); done[8:16, 8:15, 3] = 150; done[8:16, 10:13, 3] = 255
-    r = pipeline.Report(); r.matte,r.key = 'key','ff00ff'; out = pipeline._matted(given, done, r)
+    r = pipeline.Report(); r.matte,r.key = 'key','ff00ff'; out = pipeline._matted((given, done), r)
     assert not out[8:16, 8:10].any() and np.ptp(out[8:16, 13:15, :3].astype(int), -1).max()<4 and (out[8:16, 13:15, 3]==255).all()
-    done[8:16, 8:15, 3] = 255; assert np.array_equal(pipeline._matted(given, done, r), done)
+    done[8:16, 8:15, 3] = 255; assert np.array_equal(pipeline._matted((given, done), r), done)
 
 def test_a_graph_in_eight_bits_ships_only_if_it_is_as_good(tmp_path):
     "By the bound of its page; then its header says whose weights it holds, and it cleans as the float graph does, but for a few pixels"
