@@ -150,6 +150,8 @@ def write(clip:Clip, path:Path, fmt:str=None)->Path:
     return write_all(clip, path, fmt)[0]
 
 # %% ../nbs/48_files.ipynb #c8e8c273
+_free = 'key', 'checkerboard' # where a sprite that touches the border was cut off by it
+
 def _film(path, opt, rate):
     "A film, frame by frame: clip, `Report`, notes, keys"
     g = glance(path, rate)
@@ -157,7 +159,7 @@ def _film(path, opt, rate):
     xs,pal,r = clean_stream((x for x,_ in frames(path, rate=rate)), g.known, opt, Shelf)
     sprites = Sprites(xs, pal, dict(provenance(r), source=Path(path).name))
     clip = LongClip(sprites, durations_of(g.times)[:len(xs)] if len(xs)>1 else [100], Path(path).stem)
-    return clip,r,g.notes+clip_faults(xs, r.matte=='key'),g.keys
+    return clip,r,g.notes+clip_faults(xs, r.matte in _free),g.keys
 
 def _picture(path, opt, rate):
     "The same of a picture or an animation"
@@ -168,7 +170,7 @@ def _picture(path, opt, rate):
     sprites,r = clean_frames([src.pixels[i] for i in at], opt)
     for s in sprites: s.meta['source'] = Path(path).name
     ends = [*ms[at][1:], ms[-1]+src.durations[-1]]
-    return Clip(sprites, [int(b-a) for a,b in zip(ms[at], ends)] if len(src)>1 else [100], Path(path).stem),r,src.notes+(clip_faults([s.pixels for s in sprites], r.matte=='key') if len(sprites)>1 else []),[]
+    return Clip(sprites, [int(b-a) for a,b in zip(ms[at], ends)] if len(src)>1 else [100], Path(path).stem),r,src.notes+(clip_faults([s.pixels for s in sprites], r.matte in _free) if len(sprites)>1 else []),[]
 
 def _read_and_clean(path, opt, rate=None):
     "Clip, report as a dict, keys"

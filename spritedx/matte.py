@@ -15,8 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from .core import SpriteDXError, as_rgba, to_float, to_uint8, zero_hidden
-from .key import Key, despill, estimate_key, key_matte
+from .core import SpriteDXError, as_rgba, to_float, to_uint8, with_alpha, zero_hidden
+from .key import Board, Key, despill, estimate_key, find_board, key_matte, off_board
 from .palette import toed
 from .tiles import out_of_memory, tiled
 
@@ -183,11 +183,12 @@ def plain_key(color:str)->Key:
 @dataclass
 class Cutter:
     "How the frames of a picture or clip are cut out: call it with a frame"
-    how:str                     # own alpha, key or network
+    how:str                     # own alpha, checkerboard, key or network
     opt:MatteOptions
     key:Key=None
     confidence:float=1.
     net:tuple=None              # network, size
+    board:Board=None
     notes:list=field(default_factory=list)
 
     def note(self, text):
@@ -197,6 +198,7 @@ class Cutter:
         "Alpha of a frame"
         if self.how=='own alpha': return to_float(x[..., 3])
         if self.how=='key': return key_matte(x, self.key)
+        if self.how=='checkerboard': return to_float(off_board(x, self.board)[..., 3])
         net,trained = self.net; size = self.opt.size or trained
         a = network_alpha(x[..., :3], net, size, self.note, self.opt.size is not None)
         if not self.opt.refine or max(a.shape)<=size: return a
@@ -208,7 +210,7 @@ class Cutter:
         "The cut-out of a frame"
         a = self.alpha(x); o = self.opt
         spill = self.key if o.despill=='auto' else None if o.despill=='off' else plain_key(o.despill)
-        out = np.dstack([x[..., :3], to_uint8(a)])
+        out = off_board(x, self.board) if self.how=='checkerboard' else with_alpha(x[..., :3], to_uint8(a))
         if spill is not None and spill.kind=='plain': out = despill(out, spill)
         elif o.refine and self.how=='network': out = np.dstack([to_uint8(foreground(to_float(x[..., :3]), a)), out[..., 3]])
         if o.threshold is not None: out[..., 3] = np.where(a>=o.threshold, 255, 0)
@@ -223,7 +225,9 @@ def cutter(
     "Decide once for a picture or a clip"
     x = as_rgba(frames[0])
     if opt.how=='auto' and (x[..., 3]<250).mean()>.005: return Cutter('own alpha', opt)
-    key = estimate_key(np.dstack([x[..., :3], np.full(x.shape[:2], 255, np.uint8)]))
+    x = with_alpha(x[..., :3], 255)
+    if opt.how=='auto' and (board := find_board(x)): return Cutter('checkerboard', opt, board=board)
+    key = estimate_key(x)
     if opt.how=='key' and key.kind!='plain': raise SpriteDXError(f'no key colour: the background is not plain (confidence {key.confidence:.2f}); use --how network')
     if opt.how!='network' and key.kind=='plain':
         c = Cutter('key', opt, key, float(key.confidence))

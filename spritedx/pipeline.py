@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
-from .key import Key, despill, estimate_key, is_key, is_whole, join_mattes, key_matte, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
+from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_mattes, key_matte, off_board, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
 from .outsider import LIMIT, outsider
@@ -105,7 +105,7 @@ class Report:
     grid:str=None               # grid, native or none
     pitch:tuple=None            # px
     grid_confidence:float=None
-    matte:str=None              # own alpha, key, network, matting network or none
+    matte:str=None              # own alpha, checkerboard, key, network, matting network or none
     matte_confidence:float=None # of a cut-out at full size
     key:str=None                # hex, if there was one
     key_confidence:float=None
@@ -134,7 +134,7 @@ def matte_of(
     frames:list,     # (H, W, 4) uint8
     opt:Options,
     r:Report,
-)->tuple:            # a function from a frame to the frame with a matte, and how it gets it: 'own alpha', 'key', 'network', 'matting network' or 'none'
+)->tuple:            # a function from a frame to the frame with a matte, and how it gets it: 'own alpha', 'checkerboard', 'key', 'network', 'matting network' or 'none'
     "Decide once for the whole clip"
     if opt.matte=='none': return as_opaque,'none'
     if opt.matte=='network': return full_cut(frames, replace(opt.cut, how='network'), r),'matting network'
@@ -142,6 +142,7 @@ def matte_of(
     if opt.matte=='keep':
         r.warn('the picture has no alpha to keep; leave --matte at auto to cut the sprite out')
         return as_opaque,'none'
+    if (board := find_board(frames[0])): return functools.partial(off_board, board=board),'checkerboard'
     key = estimate_key(frames[0])
     r.key,r.key_confidence = bytes(key.color).hex(),round(float(key.confidence), 3)
     if key.kind!='plain': r.key = None; return as_rgba,'network'
@@ -608,7 +609,7 @@ def already_clean(
     soft=False,  # may alpha be anything, as long as it is the picture's own?
 )->bool:
     "Is there nothing to do: hard alpha where it is to be hard, no noise, and a picture that holds no colours but the native pixels' own?"
-    if matte not in ('own alpha', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
+    if matte not in ('own alpha', 'checkerboard', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
     return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
 def already_flat(
