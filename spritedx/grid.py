@@ -450,11 +450,13 @@ def changes(
 
 def is_pulled(
     px:float, py:float, # pitches
-    near=.06, far=2.2,
+    near=.06, # how far from square, log
+    twice=.05,# how far from twice, log: as many pictures are drawn in double pixels as are pulled so far
+    far=2.2,
 )->bool:
-    "Is a cell more than `near` wider than high, or higher than wide, and not twice? (Twice, as many pictures are drawn in double pixels as are pulled)"
+    "Is a cell wider than high, or higher than wide?"
     r = abs(np.log(px/py))
-    return bool(near<r<np.log(far) and abs(r-np.log(2))>near)
+    return bool(near<r<np.log(far) and abs(r-np.log(2))>twice)
 
 def exact_scale(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
@@ -564,20 +566,35 @@ def _alone(l, axis, p, near=.1, far=math.log(2.2)):
         out += [(c[j]*evidence(E, ps[j], ps[j]/2)[0]*2**k, ps[j]*2**k) for j in np.flatnonzero(top)+1]
     return max(out)[1]
 
-def _squared(l, rgba, alpha, most, one=.6, other=.4):
-    "What a picture says whose cells are not square, once they are: where a pitch is clear along one axis, and along the other it is not but another one is"
-    i = l.best(True)
-    if l.times>1 or i>=len(l.found): return None
-    s = l.apart(i); a = int(s.argmin()); p = l.found[i]['pitch']
-    if s.max()<one or s[a]>other*s.max() or (q := _alone(l, a, p))==p: return None
-    to = [round(n*max(p, q)/o) for n, o in zip(l.size, (p, q) if a else (q, p))] # nothing is made smaller
-    if to[0]*to[1]>most: return None
+def _used(e, c, p, share=.8):
+    "Every how many-th of an axis' cuts is one in truth: the most of which nearly all votes are"
+    S = np.r_[0, np.cumsum(e)]; at = lambda d: S[np.clip(np.round((c+d*p)*BINS).astype(int), 0, len(e))]; w = at(.2)-at(-.2)
+    return next((m for m in (5, 4, 3, 2) if len(w)>=3*m and max(w[k::m].sum() for k in range(m))>=share*w.sum()), 1)
+
+def _cell(l, i, one=.6, other=.4, idle=.3):
+    "Width and height of a cell, px of what was looked at, where a pitch does not say both: it is clear along one axis, and along the other it is not but another one is; or it goes into both, and not as often"
+    s = l.apart(i); a = int(s.argmin()); o = l.found[i]; p = o['pitch']
+    if s.max()<one: return p,p
+    if s[a]<=other*s.max() and (q := _alone(l, a, p))!=p: return (p, q) if a else (q, p)
+    if o['idle']<idle and s[a]>.75*s.max(): return p,p
+    g = replace(l, wide=(1., 1.)).grid(i); y0,_,x0,_ = l.box
+    return tuple(q*_used(E.sum(0), c-b, q) for E, c, b, q in zip(l.levels[0], (g.cuts_x, g.cuts_y), (x0, y0), g.pitch))
+
+def _squared(l, rgba, alpha, most, near=.1):
+    "What a picture says whose cells are not square, once they are"
     from PIL import Image
-    big = lambda x, *modes: np.asarray(Image.fromarray(x).convert(modes[0]).resize(to, Image.BILINEAR).convert(modes[-1]))
-    new = _square(big(rgba, 'RGBa', 'RGBA'), alpha if alpha is None else big(np.asarray(alpha, np.float32)*np.float32(1/255 if np.asarray(alpha).dtype==np.uint8 else 1), 'F'), most)
-    j = new.best(True)
-    if j>=len(new.found) or new.chances[j]<l.chances[i] or (t := new.apart(j)).max()<one or t.min()<=other*t.max(): return None
-    return replace(new, size=l.size, wide=tuple(n/m for n, m in zip(to, l.size)))
+    i = l.best(True); new,j = l,i
+    if l.times>1 or i>=len(l.found): return None
+    for again in (False, False, True): # at first the other axis' pitch may be a part of what it is
+        ps = _cell(new, j); own = [p/k for p, k in zip(ps, new.wide)]
+        if abs(np.log(ps[0]/ps[1]))<near: break
+        to = [round(n*max(own)/p) for n, p in zip(l.size, own)] # nothing is made smaller
+        if again or not is_pulled(*own, near) or to[0]*to[1]>most: return None
+        big = lambda x, *modes: np.asarray(Image.fromarray(x).convert(modes[0]).resize(to, Image.BILINEAR).convert(modes[-1]))
+        new = _square(big(rgba, 'RGBa', 'RGBA'), alpha if alpha is None else big(np.asarray(alpha, np.float32)*np.float32(1/255 if np.asarray(alpha).dtype==np.uint8 else 1), 'F'), most)
+        new = replace(new, wide=tuple(n/m for n, m in zip(to, l.size))); j = new.best(True)
+        if j>=len(new.found): return None
+    return replace(new, size=l.size) if new is not l and new.chances[j]>=.8*l.chances[i] and new.apart(j).min()>.25 else None
 
 def _square(rgba, alpha, most):
     "The same where cells are as wide as they are high"

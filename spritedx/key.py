@@ -370,15 +370,18 @@ def _on_board(rgba, board):
     h,w = rgba.shape[:2]; lab = toed(rgba[..., :3]).astype(np.float32); a,b = board.tones.astype(np.float32); cell,light,(ex,ey) = board.cells(h, w); meet = ex|ey[:, None]
     k = ((lab-b)@(a-b))/square(a-b); line = np.sqrt(square(lab-(b+np.clip(k, 0, 1)[..., None]*(a-b)))); off = np.where(meet, line, np.sqrt(square(lab-np.where(light[..., None], a, b))))
     rim = np.concatenate([off[:2].ravel(), off[-2:].ravel(), off[:, :2].ravel(), off[:, -2:].ravel()]); gap = np.sqrt(square(a-b)); t = float(np.clip(2.5*np.quantile(rim, .75), .02, max(.025, .3*gap)))
-    near = off<t
+    near = off<t; edge = near&meet
     for f,c in ((near, ex), (near.T, ey)): # where cells meet it goes on only between what is near on both sides
         e,n = np.flatnonzero(np.diff(np.r_[0, c, 0])),len(c)
         for i,j in zip(e[::2], e[1::2]): f[:, i:j] &= (f[:, i-1 if i else j]&f[:, j if j<n else i-1])[:, None]
     lb,n = connected(near); out = np.zeros(n+1, bool); out[np.concatenate(_sides(lb))] = True
     of = lambda m: (np.bincount(lb[m], minlength=n+1), np.bincount(lb[m], k[m], n+1)); (m,u),(o,v) = of(light&~meet),of(~light&~meet) # a gap shows both tones where they belong
     out |= (np.minimum(m, o)>.15*(m+o))&(m+o>.3*np.prod(board.side))&(u/np.maximum(m, 1)-v/np.maximum(o, 1)>.7)
-    out[0] = False; fg = _unbitten(~out[lb], lab, board, cell, light, t)
-    part,n = connected(fg); keep = np.bincount(part.ravel(), minlength=n+1)>=max(h*w/12000, .05*np.prod(board.side)); keep[0] = False
+    out[0] = False; fg = ~out[lb]
+    for _ in range(3): fg &= ~edge|_shrink(fg, 1) # and up to a sprite where that begins where cells meet
+    fg = _unbitten(fg, lab, board, cell, light, t)
+    part,n = connected(fg); size = np.bincount(part.ravel(), minlength=n+1); strange = np.bincount(part[line>max(3*t, .1)], minlength=n+1)>0 # what is left of blocks of JPEG is not
+    keep = (size>=max(h*w/12000, .05*np.prod(board.side)))&(strange|(size>=.5*np.prod(board.side))); keep[0] = False
     return keep[part],np.where(line<t, np.where(k>.7, 0, np.where(k<.3, 1, -1)), -1)
 
 def _unbitten(fg, lab, board, cell, light, t):

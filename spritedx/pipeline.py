@@ -172,6 +172,7 @@ def likeliest(
     near:float=.05, # how far apart two pitches are the same, log
 )->Grid:
     "The grid of frames, by what they say on average"
+    seen = [[l for l in ls if l.wide!=(1., 1.)] or ls for ls in seen] # one that sees that a picture was pulled out of shape knows more
     at = lambda l,p: l.chances[:len(l.found)][np.abs(np.log(l.pitches/p))<near].max(initial=0.) if l.found else 0.
     mean = lambda f: float(np.mean([max(map(f, ls)) for ls in seen]))
     every = [(mean(lambda l: at(l, p)), p) for ls in seen for l in ls for p in l.pitches]
