@@ -315,6 +315,7 @@ class Board:
     side:tuple       # (x, y) of a cell, px
     first:tuple      # (x, y) of a cut, px
     dark:bool        # is the cell to the right of that cut and below the darker?
+    straight:bool=True # are all its cells where these say? If not, only its tones are to be relied on
 
     def __repr__(self): return f'Board(cells of {self.side[0]:.1f}x{self.side[1]:.1f} px, tones {" and ".join("#"+bytes(to_uint8(toed_inv(t))).hex() for t in self.tones)})'
 
@@ -363,23 +364,33 @@ def find_board(
     agree = [(u*np.where(l, 1, -1))[~m] for u,l,m in zip(us, (light[at[0]], light[h-1-at[1]], light[:, at[2]], light[:, w-1-at[3]]), (ex, ex, ey, ey))]; dark = sum(np.sign(v).sum() for v in agree)<0
     if sum((v*(-1 if dark else 1)>.3).mean()>.8 for v in agree)<3: return None
     board = replace(board, dark=bool(dark)); fg,like = _on_board(rgba, board)
+    plain = replace(board, straight=False); bare = _on_board(rgba, plain)[0] # by its tones alone
+    if _alternates(fg&~bare, like, board): board,fg = plain,bare
     return board if 0<fg.mean()<.9 and min((fg&(like==i)).sum() for i in (0, 1))<.15*fg.sum() else None # or it goes on otherwise inside
+
+def _alternates(lost, like, board, least=.75):
+    "Is this more of the board, where it was not expected, and not a sprite's own white and grey? Then a cell farther the other tone is"
+    if lost.sum()<.5*np.prod(board.side): return False
+    pairs = [(like[:, :-n], like[:, n:], lost[:, :-n]|lost[:, n:]) for n in [round(board.side[0])]]+[(like[:-n], like[n:], lost[:-n]|lost[n:]) for n in [round(board.side[1])]]
+    both = [(a!=b)[m&(a>=0)&(b>=0)] for a,b,m in pairs]
+    return bool(np.mean(np.concatenate(both))>least) if sum(map(len, both)) else False
 
 def _on_board(rgba, board):
     "What is not the board, (H, W) bool, and which tone each pixel is like, or neither: 0, 1, -1"
     h,w = rgba.shape[:2]; lab = toed(rgba[..., :3]).astype(np.float32); a,b = board.tones.astype(np.float32); cell,light,(ex,ey) = board.cells(h, w); meet = ex|ey[:, None]
-    k = ((lab-b)@(a-b))/square(a-b); line = np.sqrt(square(lab-(b+np.clip(k, 0, 1)[..., None]*(a-b)))); off = np.where(meet, line, np.sqrt(square(lab-np.where(light[..., None], a, b))))
+    k = ((lab-b)@(a-b))/square(a-b); line = np.sqrt(square(lab-(b+np.clip(k, 0, 1)[..., None]*(a-b)))); off = np.where(meet, line, np.sqrt(square(lab-np.where(light[..., None], a, b)))) if board.straight else line
     rim = np.concatenate([off[:2].ravel(), off[-2:].ravel(), off[:, :2].ravel(), off[:, -2:].ravel()]); gap = np.sqrt(square(a-b)); t = float(np.clip(2.5*np.quantile(rim, .75), .02, max(.025, .3*gap)))
     near = off<t; edge = near&meet
-    for f,c in ((near, ex), (near.T, ey)): # where cells meet it goes on only between what is near on both sides
+    for f,c in ((near, ex), (near.T, ey)) if board.straight else (): # where cells meet it goes on only between what is near on both sides
         e,n = np.flatnonzero(np.diff(np.r_[0, c, 0])),len(c)
         for i,j in zip(e[::2], e[1::2]): f[:, i:j] &= (f[:, i-1 if i else j]&f[:, j if j<n else i-1])[:, None]
     lb,n = connected(near); out = np.zeros(n+1, bool); out[np.concatenate(_sides(lb))] = True
+    if not board.straight: light,meet = k>.5,(k>.3)&(k<.7)
     of = lambda m: (np.bincount(lb[m], minlength=n+1), np.bincount(lb[m], k[m], n+1)); (m,u),(o,v) = of(light&~meet),of(~light&~meet) # a gap shows both tones where they belong
     out |= (np.minimum(m, o)>.15*(m+o))&(m+o>.3*np.prod(board.side))&(u/np.maximum(m, 1)-v/np.maximum(o, 1)>.7)
     out[0] = False; fg = ~out[lb]
     for _ in range(3): fg &= ~edge|_shrink(fg, 1) # and up to a sprite where that begins where cells meet
-    fg = _unbitten(fg, lab, board, cell, light, t)
+    if board.straight: fg = _unbitten(fg, lab, board, cell, light, t)
     part,n = connected(fg); size = np.bincount(part.ravel(), minlength=n+1); strange = np.bincount(part[line>max(3*t, .1)], minlength=n+1)>0 # what is left of blocks of JPEG is not
     keep = (size>=max(h*w/12000, .05*np.prod(board.side)))&(strange|(size>=.5*np.prod(board.side))); keep[0] = False
     return keep[part],np.where(line<t, np.where(k>.7, 0, np.where(k<.3, 1, -1)), -1)
