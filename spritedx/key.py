@@ -371,9 +371,9 @@ def find_board(
 def _alternates(lost, like, board, least=.75):
     "Is this more of the board, where it was not expected, and not a sprite's own white and grey? Then a cell farther the other tone is"
     if lost.sum()<.5*np.prod(board.side): return False
-    pairs = [(like[:, :-n], like[:, n:], lost[:, :-n]|lost[:, n:]) for n in [round(board.side[0])]]+[(like[:-n], like[n:], lost[:-n]|lost[n:]) for n in [round(board.side[1])]]
-    both = [(a!=b)[m&(a>=0)&(b>=0)] for a,b,m in pairs]
-    return bool(np.mean(np.concatenate(both))>least) if sum(map(len, both)) else False
+    def other(x, v, n): a,b = x[:, :-n],x[:, n:]; return (a!=b)[(v[:, :-n]|v[:, n:])&(a>=0)&(b>=0)]
+    o = np.concatenate([other(x, v, round(n)) for x,v,n in zip((like, like.T), (lost, lost.T), board.side)])
+    return bool(len(o) and o.mean()>least)
 
 def _on_board(rgba, board):
     "What is not the board, (H, W) bool, and which tone each pixel is like, or neither: 0, 1, -1"
