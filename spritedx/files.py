@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 from .core import SpriteDXError, atomic_path, cores, processes, settings
-from .pipeline import Options, checked, clean_frames, clean_stream, load_palette, provenance
+from .pipeline import Options, checked, clean_frames, clean_stream, load_network, load_palette, provenance
 from .sprite import IMAGE, Clip, Sprite, read, write_apng, write_gif, write_png, write_sheet, write_webp
 from .tiles import out_of_memory
 from .video import VIDEO, clip_faults, durations_of, find_loop, frames, glance, in_place, is_film, shots, small
@@ -349,9 +349,7 @@ def clean_many(
 )->Batch:
     "Clean every file that `inputs` stand for into `out`"
     load_palette(opt.palette)
-    if opt.network and (opt.weights or opt.steps or opt.model!='ac'):
-        if str(opt.weights or '').endswith('.onnx'): from spritedx.session import session; session(opt.weights)
-        else: from spritedx.predict import network; network(opt.weights, opt.model, opt.steps) # torch is heavy, and not every picture needs it
+    if opt.network and (opt.weights or opt.steps or opt.model!='ac'): load_network(opt)
     items,b,found,todo = expand(inputs),Batch(),{},deque()
     single = len(items)==1 and len(inputs)==1 and not os.path.isdir(inputs[0])
     off = not progress if progress is not None else (True if len(items)==1 else None)

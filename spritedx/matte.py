@@ -208,9 +208,9 @@ class Cutter:
 
     def __call__(self, x)->np.ndarray: # (h, w, 4) uint8
         "The cut-out of a frame"
-        a = self.alpha(x); o = self.opt
+        o,known = self.opt,off_board(x, self.board) if self.how=='checkerboard' else None; a = self.alpha(x) if known is None else to_float(known[..., 3])
         spill = self.key if o.despill=='auto' else None if o.despill=='off' else plain_key(o.despill)
-        out = off_board(x, self.board) if self.how=='checkerboard' else with_alpha(x[..., :3], to_uint8(a))
+        out = with_alpha(x[..., :3], to_uint8(a)) if known is None else known
         if spill is not None and spill.kind=='plain': out = despill(out, spill)
         elif o.refine and self.how=='network': out = np.dstack([to_uint8(foreground(to_float(x[..., :3]), a)), out[..., 3]])
         if o.threshold is not None: out[..., 3] = np.where(a>=o.threshold, 255, 0)

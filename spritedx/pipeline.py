@@ -9,7 +9,7 @@ __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
            'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite',
            'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked',
-           'smooth', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, re, threading, time
@@ -687,11 +687,14 @@ def _celled(o, opt, r, bare, as_is, net):
 
 def _sampled(o, cut, g, **how): return _celled((_cut_out(o, cut), g), **how)
 
+def load_network(opt:Options):
+    "Have the network there before it is asked for, or an error that says why it cannot be"
+    if str(opt.weights or '').endswith('.onnx'): from spritedx.session import session; session(opt.weights)
+    else: from spritedx.predict import network; network(opt.weights, opt.model, opt.steps) # torch is heavy, and not every picture needs it
+
 def _loaded(opt):
-    "The network is there before it is asked for; what is wrong with it is said when it is"
-    try:
-        if str(opt.weights or '').endswith('.onnx'): from spritedx.session import session; session(opt.weights)
-        else: from spritedx.predict import network; network(opt.weights, opt.model, opt.steps)
+    "The same beside other work; what is wrong with it is said when it is asked for"
+    try: load_network(opt)
     except Exception: pass
 
 @lone_blas()
