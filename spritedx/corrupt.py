@@ -344,7 +344,7 @@ def _room_bg(h, w, g, photos=None):
     for j in range(int(H/bh)+1):
         for i in range(-1, int(W/bw)+1):
             x0 = (i+.5*(j%2))*bw; c = wall if j*bh<cut else floor
-            d.rectangle((x0, j*bh, x0+bw-gap, j*bh+bh-gap), fill=ink(c, s))
+            d.rectangle((x0, j*bh, x0+max(bw-gap, 0), j*bh+max(bh-gap, 0)), fill=ink(c, s))
     for _ in range(int(g.integers(0, 4))):
         x0,y0,a = g.uniform(0, W*.8),g.uniform(0, H*.5),g.uniform(.1, .3)*min(H, W)
         d.rectangle((x0-gap, y0-gap, x0+a+gap, y0+a*1.6+gap), fill=ink(wall*.6, 0)); d.rectangle((x0, y0, x0+a, y0+a*1.6), fill=ink(dark if g.random()<.5 else _colours(g, 1)[0], .1))
