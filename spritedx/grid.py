@@ -9,14 +9,15 @@ __all__ = ['BINS', 'RINGS', 'STEPS', 'RARE', 'Grid', 'draw_cuts', 'planes', 'hal
            'pyramid', 'candidates', 'phasor', 'residuals', 'follow', 'models', 'evidence', 'score', 'middle', 'central',
            'outskirts', 'is_codec', 'related', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
            'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'changes', 'is_pulled',
-           'exact_scale', 'rounded_pitch', 'uneven_scale', 'content_box', 'Lattices', 'lattices', 'exact_grid',
-           'find_grid', 'within', 'core_samples', 'middles', 'agree', 'sample', 'quarters', 'fit_cuts', 'fit_grid']
+           'exact_scale', 'rounded_pitch', 'uneven_scale', 'scale2x', 'rounded_scale', 'unrounded', 'content_box',
+           'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within', 'core_samples', 'middles', 'agree', 'sample',
+           'quarters', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
 from dataclasses import dataclass, replace
 import numpy as np
-from .core import SpriteDXError, as_rgba
+from .core import SpriteDXError, as_rgba, zero_hidden
 from .near import mean9, total
 from .session import opinion
 
@@ -490,6 +491,48 @@ def uneven_scale(
     "Pitches of a picture enlarged without loss by a factor that is no whole number"
     x, y = map(rounded_pitch, changes(rgba))
     return tuple(zip(x, y)) if x and y and (abs(np.log(x[0]/y[0]))<near or is_pulled(x[0], y[0])) else None
+
+# %% ../nbs/12_grid.ipynb #f6306e48
+def scale2x(
+    x:np.ndarray, # (H, W, 4) uint8
+)->np.ndarray:    # (2H, 2W, 4) uint8
+    "Twice as large with rounded corners"
+    v = np.pad(np.ascontiguousarray(x).view(np.uint32)[..., 0], 1, 'edge'); c, u, d, l, r = v[1:-1, 1:-1], v[:-2, 1:-1], v[2:, 1:-1], v[1:-1, :-2], v[1:-1, 2:]
+    out = np.empty((2*c.shape[0], 2*c.shape[1]), np.uint32)
+    for i, a, b in ((0, u, d), (1, d, u)):
+        for j, e, f in ((0, l, r), (1, r, l)): out[i::2, j::2] = np.where((a==e)&(a!=f)&(e!=b), a, c)
+    return out.view(np.uint8).reshape(*out.shape, 4)
+
+def _unrounded(x):
+    "Of each two by two pixels, the colour that the rule keeps"
+    v = np.ascontiguousarray(x).view(np.uint32)[..., 0]; o = np.where(v[::2, 1::2]==v[1::2, ::2], v[::2, 1::2], v[::2, ::2])
+    return o.view(np.uint8).reshape(*o.shape, 4)
+
+def rounded_scale(
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+    most=4,          # times
+)->list: # of (whole factor, first row, first column), what `unrounded` undoes in turn
+    "How a picture was enlarged, where that rounded its corners"
+    x, out = zero_hidden(as_rgba(rgba)), []
+    while len(out)<most:
+        (p, q), (ox, oy) = exact_scale(x) or ((1, 1), (0, 0))
+        y = x[oy::p, ox::p] if p==q else x[:0]
+        if min(y.shape[:2])<8 or y.shape[0]%2 or y.shape[1]%2: break
+        v = np.ascontiguousarray(y).view(np.uint32)[..., 0]
+        if ((v[::2, ::2]!=v[1::2, 1::2])&(v[::2, 1::2]!=v[1::2, ::2])).any(): break # the rule leaves one diagonal alone
+        small = _unrounded(y)
+        if (again := scale2x(small)).tobytes()!=np.ascontiguousarray(y).tobytes() or (again==small.repeat(2, 0).repeat(2, 1)).all(): break
+        x = small; out.append((p, oy, ox))
+    return out
+
+def unrounded(
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+    steps:list,      # from `rounded_scale`
+)->np.ndarray:       # (h, w, 4) uint8
+    "The picture before it was enlarged so"
+    x = as_rgba(rgba)
+    for p, oy, ox in steps: x = _unrounded(x[oy::p, ox::p])
+    return x
 
 # %% ../nbs/12_grid.ipynb #45d2668b
 def content_box(P):

@@ -23,7 +23,7 @@ from itertools import chain, islice
 import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
-from .grid import Grid, exact_grid, fit_grid, lattices, quarters, sample
+from .grid import Grid, exact_grid, fit_grid, lattices, quarters, rounded_scale, sample, unrounded
 from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_mattes, key_matte, off_board, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
@@ -105,6 +105,7 @@ class Report:
     grid:str=None               # grid, native or none
     pitch:tuple=None            # px
     grid_confidence:float=None
+    scale2x:int=None            # how often it had been made twice as large with rounded corners, which was undone
     matte:str=None              # own alpha, checkerboard, key, network, matting network or none
     matte_confidence:float=None # of a cut-out at full size
     key:str=None                # hex, if there was one
@@ -713,6 +714,8 @@ def clean_stream(
 def _clean_stream(frames, known, opt, keep, cells):
     raw = list(known.values())
     r = Report(input=raw[0].shape[1::-1], options=opt.turned()); clock = _Clock(r)
+    if (steps := rounded_scale(raw[0])): # made larger by a rule that can be undone to the byte
+        frames,known,r.scale2x = map(functools.partial(unrounded, steps=steps), _same_size(frames, raw[0].shape)),{i: unrounded(x, steps) for i,x in known.items()},len(steps); raw = list(known.values())
     if opt.views is None: opt = replace(opt, views=4 if len(known)==1 else 1)
     cut,r.matte = matte_of(raw, opt, r)
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
@@ -749,6 +752,7 @@ def _clean_stream(frames, known, opt, keep, cells):
     if opt.outline=='clean': small = outlined(small, r, keep)
     small,r.anchor = on_canvas(small, opt.anchor, opt.pad, keep)
     clock('palette')
+    if r.scale2x: r.grid,r.pitch = 'grid' if r.grid=='native' else r.grid,tuple(round(p*n/m, 3) for p,n,m in zip(r.pitch, r.input, raw[0].shape[1::-1])) # of what was given
     r.frames,r.native,r.colours = len(small),small[0].shape[1::-1],_colours(small)
     if r.colours==1: r.warn('one colour is left; the result is a silhouette')
     return small,pal,r
