@@ -28,7 +28,7 @@ from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
 from .outsider import LIMIT, outsider
-from .palette import Palette, choose, dither, extract, noise_level, snap, toed
+from .palette import Palette, choose, corrected, dither, extract, noise_level, snap, toed
 from .sprite import ANCHORS, Sprite, clean_outline, fit, on_canvas, outline_colours
 
 # %% ../nbs/40_pipeline.ipynb #f4a4a6e9
@@ -564,7 +564,7 @@ def finish(
         return frames,None
     few = seen[::max(1, len(seen)//12)]
     if r.network and given is not None and str(opt.palette)=='auto' and not opt.colours:
-        got,own = choose(frames, given, few, each=_each); frames,to = keep(got),own
+        got,own = choose(frames, given, few, each=_each, correct=functools.partial(corrected, own_alpha=r.matte in ('own alpha', 'checkerboard'))); frames,to = keep(got),own
     else:
         own,to = _palettes([frames[i] for i in few], opt, STEP if r.network else None)
         frames = keep(_each(functools.partial(snap, palette=own), frames))
