@@ -208,7 +208,7 @@ big = [o for o in weights if o.stem not in SMALL]
 def test_the_small_networks_are_those_that_were_measured(name):
     f,k = SMALL[name]; p = root/'spritedx'/'weights'/f'{name}.safetensors'; meta = weights_meta(p)
     assert file_hash(p)==json.loads((root/'data'/f).read_text())[k]
-    assert meta['licence']=='Apache-2.0' and (root/meta['fitted']).is_file() and p.stat().st_size<1e5
+    assert meta['licence']=='Apache-2.0' and (root/meta['fitted']).is_file() and p.stat().st_size<2e5
 
 @pytest.mark.parametrize('path', big, ids=lambda o: o.name)
 def test_shipped_weights_are_those_of_their_record(path):
