@@ -49,7 +49,9 @@ def test_frames_that_are_empty_or_cut_off_are_told(here):
     ys = [big(x) for x in xs]; c = int(np.flatnonzero(xs[4][..., 3].any(0)).mean()); ys[4] = np.roll(ys[4], 4*(44-c), 1); ys[4][:, :88] = (255, 0, 255) # half of it is out at the right
     write_mp4(ys, 'a.mp4', 24, crf=12); ims = [Image.fromarray(y) for y in ys]; ims[0].save('a.gif', save_all=True, append_images=ims[1:], duration=80)
     clear = [Image.fromarray(x.repeat(4, 0).repeat(4, 1)) for x in xs]; clear[0].save('b.webp', save_all=True, append_images=clear[1:], duration=80, lossless=True)
-    for n,cut in (('a.mp4', True), ('a.gif', True), ('b.webp', False)):
+    zs = [x.repeat(4, 0).repeat(4, 1) for x in xs]; zs[4] = np.roll(zs[4], 4*(44-c), 1); zs[4][:, :88] = 0; board = np.where((np.indices(zs[0].shape[:2])//8).sum(0)[..., None]%2, 255, 204) # the same on a painted board
+    drawn = [Image.fromarray(np.where(z[..., 3:]>127, z[..., :3], board).astype(np.uint8)) for z in zs]; drawn[0].save('c.gif', save_all=True, append_images=drawn[1:], duration=80)
+    for n,cut in (('a.mp4', True), ('a.gif', True), ('b.webp', False), ('c.gif', True)):
         assert main(['clean', n, '-o', n[2:], '--no-network', '--report', 'r.json'])==0
         w = json.loads(Path('r.json').read_text())['files'][0]['warnings']
         assert any('nothing is seen in frame 2' in o for o in w), (n, w)
