@@ -9,9 +9,9 @@ __all__ = ['BINS', 'RINGS', 'STEPS', 'RARE', 'Grid', 'draw_cuts', 'planes', 'hal
            'pyramid', 'candidates', 'phasor', 'residuals', 'follow', 'models', 'evidence', 'score', 'middle', 'central',
            'outskirts', 'is_codec', 'related', 'walk', 'settle', 'place', 'cell_rows', 'extend', 'width', 'slope',
            'refine', 'fine_details', 'looks', 'surface', 'pitches_of', 'clues', 'chances', 'changes', 'is_pulled',
-           'exact_scale', 'rounded_pitch', 'uneven_scale', 'scale2x', 'rounded_scale', 'unrounded', 'content_box',
-           'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within', 'core_samples', 'middles', 'agree', 'sample',
-           'quarters', 'fit_cuts', 'fit_grid']
+           'exact_scale', 'rounded_pitch', 'uneven_scale', 'scale2x', 'rounded_scale', 'is_rounded', 'unrounded',
+           'content_box', 'Lattices', 'lattices', 'exact_grid', 'find_grid', 'within', 'core_samples', 'middles',
+           'agree', 'sample', 'quarters', 'fit_cuts', 'fit_grid']
 
 # %% ../nbs/12_grid.ipynb #3e1896ba
 import math
@@ -508,6 +508,15 @@ def _unrounded(x):
     v = np.ascontiguousarray(x).view(np.uint32)[..., 0]; o = np.where(v[::2, 1::2]==v[1::2, ::2], v[::2, 1::2], v[::2, ::2])
     return o.view(np.uint8).reshape(*o.shape, 4)
 
+def _made_by(x, p, oy, ox):
+    "The picture before it was enlarged by the rule and then `p` times, or None if it was not"
+    y = np.ascontiguousarray(x[oy::p, ox::p])
+    if min(y.shape[:2])<8 or y.shape[0]%2 or y.shape[1]%2 or p>1 and not np.array_equal(y.repeat(p, 0).repeat(p, 1)[:len(x)-oy, :x.shape[1]-ox], x[oy:, ox:]): return None
+    v = y.view(np.uint32)[..., 0]
+    if ((v[::2, ::2]!=v[1::2, 1::2])&(v[::2, 1::2]!=v[1::2, ::2])).any(): return None # the rule leaves one diagonal alone
+    small = _unrounded(y)
+    return small if np.array_equal(scale2x(small), y) else None
+
 def rounded_scale(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8
     most=4,          # times
@@ -516,14 +525,19 @@ def rounded_scale(
     x, out = zero_hidden(as_rgba(rgba)), []
     while len(out)<most:
         (p, q), (ox, oy) = exact_scale(x) or ((1, 1), (0, 0))
-        y = x[oy::p, ox::p] if p==q else x[:0]
-        if min(y.shape[:2])<8 or y.shape[0]%2 or y.shape[1]%2: break
-        v = np.ascontiguousarray(y).view(np.uint32)[..., 0]
-        if ((v[::2, ::2]!=v[1::2, 1::2])&(v[::2, 1::2]!=v[1::2, ::2])).any(): break # the rule leaves one diagonal alone
-        small = _unrounded(y)
-        if (again := scale2x(small)).tobytes()!=np.ascontiguousarray(y).tobytes() or (again==small.repeat(2, 0).repeat(2, 1)).all(): break
+        if p!=q or (small := _made_by(x, p, oy, ox)) is None or np.array_equal(small.repeat(2, 0).repeat(2, 1), x[oy::p, ox::p]): break # no corner was there to round
         x = small; out.append((p, oy, ox))
     return out
+
+def is_rounded(
+    rgba:np.ndarray, # (H, W, 3 or 4) uint8
+    steps:list,      # from `rounded_scale`, of another frame
+)->bool:
+    "Was this picture enlarged so too?"
+    x = zero_hidden(as_rgba(rgba))
+    for s in steps:
+        if (x := _made_by(x, *s)) is None: return False
+    return True
 
 def unrounded(
     rgba:np.ndarray, # (H, W, 3 or 4) uint8

@@ -23,7 +23,7 @@ from itertools import chain, islice
 import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
-from .grid import Grid, exact_grid, fit_grid, lattices, quarters, rounded_scale, sample, unrounded
+from .grid import Grid, exact_grid, fit_grid, is_rounded, lattices, quarters, rounded_scale, sample, unrounded
 from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_mattes, key_matte, off_board, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
@@ -564,7 +564,7 @@ def finish(
         return frames,None
     few = seen[::max(1, len(seen)//12)]
     if r.network and given is not None and str(opt.palette)=='auto' and not opt.colours:
-        got,own = choose(frames, given, few, each=_each, correct=functools.partial(corrected, own_alpha=r.matte in ('own alpha', 'checkerboard'))); frames,to = keep(got),own
+        got,own = choose(frames, given, few, each=_each, correct=functools.partial(corrected, own_alpha=r.matte in ('own alpha', 'checkerboard', 'matting network'))); frames,to = keep(got),own
     else:
         own,to = _palettes([frames[i] for i in few], opt, STEP if r.network else None)
         frames = keep(_each(functools.partial(snap, palette=own), frames))
@@ -714,7 +714,7 @@ def clean_stream(
 def _clean_stream(frames, known, opt, keep, cells):
     raw = list(known.values())
     r = Report(input=raw[0].shape[1::-1], options=opt.turned()); clock = _Clock(r)
-    if (steps := rounded_scale(raw[0])): # made larger by a rule that can be undone to the byte
+    if (steps := rounded_scale(raw[0])) and all(is_rounded(x, steps) for x in raw[1:]): # made larger by a rule that can be undone to the byte
         frames,known,r.scale2x = map(functools.partial(unrounded, steps=steps), _same_size(frames, raw[0].shape)),{i: unrounded(x, steps) for i,x in known.items()},len(steps); raw = list(known.values())
     if opt.views is None: opt = replace(opt, views=4 if len(known)==1 else 1)
     cut,r.matte = matte_of(raw, opt, r)
