@@ -7,7 +7,7 @@ Docs: https://spritedx.github.io/spritedx/key.html.md"""
 # %% auto #0
 __all__ = ['Key', 'estimate_key', 'key_matte', 'despill', 'Board', 'find_board', 'off_board', 'ask_colours', 'ask_neighbours',
            'refine_matte', 'join_mattes', 'matte_clues', 'weighed_matte', 'whole_clues', 'is_whole', 'key_clues',
-           'is_key', 'unspill', 'unkept', 'share_of', 'unmixed', 'regained']
+           'is_key', 'unspill', 'unkept', 'share_of', 'unmixed', 'regained', 'light_clues', 'unlit']
 
 # %% ../nbs/13_key.ipynb #75af4f3a
 from collections.abc import Callable
@@ -764,3 +764,57 @@ def regained(
         part = lb==i
         if i and np.median(np.linalg.norm(lab[part]-plain, axis=-1))>off: out[part] = net[part]
     return out
+
+# %% ../nbs/13_key.ipynb #aaa82951
+def light_clues(
+    colors:np.ndarray, # (N, 3) uint8
+    labels:list,       # (h, w) of each frame, which colour; -1 where nothing is visible; no colour is nowhere
+    given:list,        # (h, w, 4 or 20) uint8, what was sampled of each, with the key's alpha
+    seen:list,         # (h, w) uint8, the network's alpha of each
+    key:Key,           # a saturated one
+)->dict:               # {name: (N,) float32}
+    "What speaks for each colour being mixed with the key"
+    from scipy.ndimage import distance_transform_edt
+    N,F,every = len(colors),len(labels),np.arange(len(colors)); cat = lambda v: np.concatenate([o[m>=0] for o,m in zip(v, labels)])
+    l = cat(labels); n = np.bincount(l, minlength=N).astype(float); w = n/n.sum(); mean = lambda v: np.bincount(l, v, N)/n
+    part = np.split(np.argsort(l, kind='stable'), np.cumsum(n.astype(int))[:-1]); cut = lambda v,q: np.array([np.quantile(v[i], q) for i in part])
+    a,k,obs = cat(seen)/255.,cat([g[..., 3] for g in given])/255.,cat([g[..., :3] for g in given]).astype(float)
+    T,K = toed(colors),toed(key.color); hue = K[1:]/np.linalg.norm(K[1:]); t,left = share_of(colors, key); R = toed(left); leans = _leaning(colors[None], key)[0]; A = mean(a); sure = w*(leans&(A>.93))
+    d = colors.astype(float)-key.color; r = np.linalg.norm(d, axis=1)+1e-6; u = d/r[:, None]; line = u@u.T; np.fill_diagonal(line, -1); far = r[:, None]/r[None] # below 1: nearer to the key than the other
+    room = np.where(d<0, key.color/np.maximum(-d, 1e-6), (255-key.color.astype(float))/np.maximum(d, 1e-6)).min(1) # how many times as far from the key a colour could be, in that direction
+    at = np.concatenate([distance_transform_edt(np.pad(m>=0, 1))[1:-1, 1:-1][m>=0] for m in labels]); inner = cat([_inside(np.where(m>=0, 255, 0)) for m in labels])
+    near = np.zeros((N, N+1))
+    for m in labels:
+        p,v = np.pad(m, 1, constant_values=-1),m>=0
+        for s in (p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:]): np.add.at(near, (m[v], s[v]), 1) # the last is air
+    near /= 4*n[:, None]; air,own = near[:, N],near[every, every]; near = near[:, :N].copy(); np.fill_diagonal(near, 0)
+    same = np.clip((line-.97)/.03, 0, 1); more,less = same*(far<.93),same*(far>1.07); first = lambda o: np.where(o.max(1)>0, np.minimum(far[every, (o*(near+.02*w)).argmax(1)], 6), 1)
+    f = dict(L=T[:, 0], lean=T[:, 1:]@hue, orth=np.abs(T[:, 1:]@np.array([-hue[1], hue[0]])), dL=T[:, 0]-K[0], d=np.linalg.norm(T-K, axis=1), r=r/255, t=t, room=np.minimum(room, 6), left=R[:, 0], leftc=np.hypot(R[:, 1], R[:, 2]), leans=leans,
+        K0=K[0], K1=K[1], K2=K[2], a=A, a1=cut(a, .1), a5=cut(a, .5), a9=cut(a, .9), k=mean(k), k1=cut(k, .1), base=a[at>2].mean() if (at>2).any() else a.mean(),
+        n=np.log(n/F), share=np.log(w), px=np.log(n.sum()/F), colours=np.log(N), bg=air, own=own, inside=mean(inner), dist=mean(at), dist9=cut(at, .9), far=np.linalg.norm(np.array([np.median(obs[i], 0) for i in part])-colors, axis=1)/255,
+        same=line.max(1), outer=(more*near).sum(1), inner=(less*near).sum(1), outer_all=more@w, inner_all=less@w, ratio=first(more), ratio2=first(less),
+        sure=sure.sum(), leaning=(w*leans).sum(), doubt=(w*leans*(A<.9)).sum(), low=(w*(A<.8)).sum(), mine=sure.sum()-sure)
+    return {k: np.broadcast_to(v, (N,)).astype(np.float32) for k,v in f.items()}
+
+def unlit(
+    frames,         # sequence of (h, w, 4) uint8, native size, in few colours
+    few:list,       # places of those that decide
+    given:list,     # of each of these, see `light_clues`
+    seen:list,
+    key:Key,
+    soft=False,     # what is there becomes as opaque as it was; else opaque, or it goes where less than half of it was there
+    sure:float=.85, # chance from which on a colour is taken for a mixture
+    keep=list,      # what results are kept in: called with an iterator, gives a sequence
+)->tuple:           # frames, how many colours were mixed with the key
+    "A clip without the key in its light and in what one sees through"
+    at = [np.where(frames[i][..., 3]>0, _packed(frames[i]), 1<<24) for i in few]; u = np.unique(np.concatenate([p.ravel() for p in at])); u = u[u<1<<24]
+    if not key.saturated or not len(u): return frames,0
+    c = np.stack([u>>16, u>>8&255, u&255], -1).astype(np.uint8)
+    o = opinion('light.safetensors', light_clues(c, [np.where(p<1<<24, np.searchsorted(u, p), -1) for p in at], given, seen, key)); mixed = _sigmoid(o[:, 0])>sure
+    if not mixed.any(): return frames,0
+    u,s,gone = u[mixed],.95*_sigmoid(o[mixed, 1:2]-3),o[mixed, 2]<0; c = ((c[mixed]-s*key.color)/(1-s)).clip(0, 255); a = 255*(1-s[:, 0]) if soft else np.where(gone, 0, 255); to = np.rint(np.c_[c, a]).astype(np.uint8)
+    def cleared(f):
+        p,out = _packed(f),f.copy(); i = np.minimum(np.searchsorted(u, p), len(u)-1); m = (f[..., 3]>0)&(u[i]==p)
+        out[m] = np.c_[to[i[m], :3], np.minimum(f[m][:, 3], to[i[m], 3])]
+        return zero_hidden(out)
+    return keep(map(cleared, frames)),int(mixed.sum())

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from .core import SpriteDXError, atomic_path
 from .near import box_sum, close_pairs, nearest, square
-from .session import opinion
+from .session import opinion, opinion_among
 
 # %% ../nbs/10_palette.ipynb #1c4e3415
 _lms = np.array([[.4122214708, .5363325363, .0514459929], [.2119034982, .6806995451, .1073969566], [.0883024619, .2817188376, .6299787005]])
@@ -654,5 +654,5 @@ def corrected(
 )->np.ndarray:         # (N, 3) uint8
     "What each colour was, most likely"
     if (f := colour_clues(colors, labels, given, answers, own_alpha)) is None: return colors
-    o = opinion('shift.safetensors', f); m = np.stack([f[f'm{i}'] for i in range(3)], -1).clip(-8, 8); T = toed(colors/255.)
+    o = opinion_among('shift.safetensors', f); m = np.stack([f[f'm{i}'] for i in range(3)], -1).clip(-8, 8); T = toed(colors/255.)
     return np.rint(255*toed_inv(T+np.einsum('nji,nj->ni', _axes(T), m/(1+np.exp(-o[:, :3]))+o[:, 3:])/100)).astype(np.uint8)

@@ -12,7 +12,7 @@ __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 
            'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
-import functools, re, threading, time
+import functools, re, threading, time, zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, is_rounded, lattices, quarters, rounded_scale, sample, unrounded
-from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_mattes, key_matte, off_board, refine_matte, regained, unkept, unmixed, unspill, weighed_matte
+from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_mattes, key_matte, off_board, refine_matte, regained, unkept, unlit, unmixed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
 from .outsider import LIMIT, outsider
@@ -111,6 +111,7 @@ class Report:
     key:str=None                # hex, if there was one
     key_confidence:float=None
     network:bool=False
+    light:int=None              # how many colours were light, or something one sees through, and held the key
     colours:int=None
     options:dict=field(default_factory=dict) # what was asked for otherwise than by default
     outline:dict=None           # how many doubles and orphans went
@@ -367,13 +368,16 @@ def restored(
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
     sure=False,           # there is a sprite in it
-)->list:                  # (h, w, 4) uint8, soft alpha
+)->tuple:                 # (h, w, 4) uint8, soft alpha; of a saturated key, the network's own alpha of each: shape and bytes, compressed
     "The network's answer, and whether there was a sprite in the picture at all"
     box,seen,left = box_of(small, air_for(r.matte)),r.matte,iter(small)
     blocks = iter(lambda: list(islice(left, 4 if _crew else 8)), []); done = lambda part: list(zip(part, cleaned(part, seen, opt, r, box, 2 if _crew else 1)))
     first = done(next(blocks)); x,y = first[0]
     if not (sure and (y[..., 3]>127).any()): _reconsider(x, y, r)
-    return keep(_each(functools.partial(_matted, r=r, soft=opt.alpha=='soft'), chain(first, chain.from_iterable(_ahead(done, blocks)))))
+    alphas = []
+    def noted(o): alphas.append((o[1].shape[:2], zlib.compress(o[1][..., 3].tobytes(), 1))); return o
+    answers = chain(first, chain.from_iterable(_ahead(done, blocks)))
+    return keep(_each(functools.partial(_matted, r=r, soft=opt.alpha=='soft'), map(noted, answers) if r.matte=='key' and key_of(r).saturated else answers)),alphas
 
 def _ahead(f, xs):
     "`f`, which is the network's, of every x in turn; where processes do what is done to its answers, in two threads that share the cores, so that it never waits for them"
@@ -555,6 +559,7 @@ def finish(
     r:Report,
     keep:Callable=list,   # what results are kept in, see `clean_stream`
     given=None,           # the same frames as sampled: then their own colours are weighed, and a clip rests
+    alphas=(),            # of `restored`
 )->tuple:                 # frames, Palette
     "Binary alpha, a palette, and what was asked for of the outline"
     frames = keep(_edges(f, opt) for f in frames)
@@ -566,14 +571,26 @@ def finish(
     if r.network and given is not None and str(opt.palette)=='auto' and not opt.colours:
         got,own = choose(frames, given, few, each=_each, correct=functools.partial(corrected, own_alpha=r.matte in ('own alpha', 'checkerboard', 'matting network'))); frames,to = keep(got),own
     else:
+        if alphas and given is not None: frames = _unlit(_snapped(frames, extract([frames[i] for i in few], step=STEP), keep), few, given, alphas, opt, r, keep, frames)
         own,to = _palettes([frames[i] for i in few], opt, STEP if r.network else None)
-        frames = keep(_each(functools.partial(snap, palette=own), frames))
+        frames = _snapped(frames, own, keep)
     if r.matte=='key' and r.network:
-        frames = unspill(frames, key_of(r), keep)
-        if str(opt.palette)=='auto' and own is to: own = to = _used(own, frames)
+        frames,as_found = unspill(frames, key_of(r), keep),str(opt.palette)=='auto'
+        if as_found and not opt.colours and alphas and given is not None:
+            frames = _unlit(frames, few, given, alphas, opt, r, keep)
+            if r.light: frames = unspill(frames, key_of(r), keep)
+        if as_found and own is to: own = to = _all(frames) if r.light else _used(own, frames)
     if given is not None and len(frames)>1: frames = rested(frames, given, keep)
     if own is to: return frames,to
     return keep(_each(functools.partial(dither, palette=to, n=8 if opt.dither=='ordered8' else 4), frames)),to
+
+def _snapped(frames, to, keep): return keep(_each(functools.partial(snap, palette=to), frames))
+
+def _unlit(frames, few, given, alphas, opt, r, keep, otherwise=None):
+    "Frames in few colours without the key in light and glass, or others where there is none"
+    said = [np.frombuffer(zlib.decompress(a), np.uint8).reshape(shape) for shape,a in (alphas[i] for i in few)]
+    frames,r.light = unlit(frames, few, [given[i] for i in few], said, key_of(r), opt.alpha=='soft', keep=keep)
+    return frames if r.light or otherwise is None else otherwise
 
 def _palettes(few, opt, step):
     "The palette that frames are snapped to, and the one they end in; another one where they are dithered"
@@ -585,6 +602,10 @@ def _fewer(pal, few, n, step):
     "The `n` colours of a palette that a picture wants most"
     want = extract(few, n, step=step).colors; near = nearest(toed(want), toed(pal.colors))
     return replace(pal, colors=pal.colors[np.unique(near)])
+
+def _all(frames):
+    "The palette that frames are in"
+    u = _kinds(frames); c = np.stack([u>>16, u>>8&255, u&255], -1).astype(np.uint8); return Palette(c[np.argsort(toed(c)[:, 0], kind='stable')], 'extracted')
 
 def _used(pal, frames): return replace(pal, colors=pal.colors[np.isin(_packed(np.c_[pal.colors, np.full(len(pal), 255)]), _kinds(frames))])
 
@@ -746,9 +767,10 @@ def _clean_stream(frames, known, opt, keep, cells):
     if hold: todo = _each(functools.partial(_celled, **how), ((m, moved(g, hold(at))) for m,at in _each(functools.partial(_phased, cut=cut, g=g), frames, here)))
     else: todo = _each(functools.partial(_sampled, cut=cut, g=g, **how), frames, here)
     given = small = keep(todo); clock('sample')
-    if net: small = restored(small, opt, r, keep, sure)
+    alphas = []
+    if net: small,alphas = restored(small, opt, r, keep, sure)
     clock('network')
-    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given)
+    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given, alphas)
     if opt.outline=='clean': small = outlined(small, r, keep)
     small,r.anchor = on_canvas(small, opt.anchor, opt.pad, keep)
     clock('palette')

@@ -201,14 +201,14 @@ def test_experiments_have_records():
     numbers = {int(o.name[:3]) for o in (nbs/'experiments').glob('[0-9]*.ipynb')}
     assert numbers=={r.number for r in records}
 
-SMALL = {'outsider': ('outsider/ood.json', 'nets'), 'choice': ('palette/weighed.json', 'weights'), 'shift': ('palette/unmixed.json', 'weights'), 'matte': ('matte/weighed_twice.json', 'weights'), 'matte_again': ('matte/weighed_twice.json', 'again'), 'grid': ('grid/weighed.json', 'weights'), 'whole': ('matte/whole_cut.json', 'weights'), 'key': ('matte/key.json', 'weights')} # what numpy asks: a page each that holds the fit, and no card
+SMALL = {'outsider': ('outsider/ood.json', 'nets'), 'choice': ('palette/weighed.json', 'weights'), 'shift': ('palette/among.json', 'weights'), 'light': ('matte/unlit.json', 'weights'), 'matte': ('matte/weighed_twice.json', 'weights'), 'matte_again': ('matte/weighed_twice.json', 'again'), 'grid': ('grid/weighed.json', 'weights'), 'whole': ('matte/whole_cut.json', 'weights'), 'key': ('matte/key.json', 'weights')} # what numpy asks: a page each that holds the fit, and no card
 big = [o for o in weights if o.stem not in SMALL]
 
 @pytest.mark.parametrize('name', SMALL)
 def test_the_small_networks_are_those_that_were_measured(name):
     f,k = SMALL[name]; p = root/'spritedx'/'weights'/f'{name}.safetensors'; meta = weights_meta(p)
     assert file_hash(p)==json.loads((root/'data'/f).read_text())[k]
-    assert meta['licence']=='Apache-2.0' and (root/meta['fitted']).is_file() and p.stat().st_size<2e5
+    assert meta['licence']=='Apache-2.0' and (root/meta['fitted']).is_file() and p.stat().st_size<3e5
 
 @pytest.mark.parametrize('path', big, ids=lambda o: o.name)
 def test_shipped_weights_are_those_of_their_record(path):
