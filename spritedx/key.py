@@ -804,6 +804,7 @@ def unlit(
     key:Key,
     soft=False,     # what is there becomes as opaque as it was; else opaque, or it goes where less than half of it was there
     sure:float=.85, # chance from which on a colour is taken for a mixture
+    most:float=.8,  # where more would go than this share of the sprite, nothing goes: a ghost is no light
     keep=list,      # what results are kept in: called with an iterator, gives a sequence
 )->tuple:           # frames, how many colours were mixed with the key
     "A clip without the key in its light and in what one sees through"
@@ -812,7 +813,8 @@ def unlit(
     c = np.stack([u>>16, u>>8&255, u&255], -1).astype(np.uint8)
     o = opinion('light.safetensors', light_clues(c, [np.where(p<1<<24, np.searchsorted(u, p), -1) for p in at], given, seen, key)); mixed = _sigmoid(o[:, 0])>sure
     if not mixed.any(): return frames,0
-    u,s,gone = u[mixed],.95*_sigmoid(o[mixed, 1:2]-3),o[mixed, 2]<0; c = ((c[mixed]-s*key.color)/(1-s)).clip(0, 255); a = 255*(1-s[:, 0]) if soft else np.where(gone, 0, 255); to = np.rint(np.c_[c, a]).astype(np.uint8)
+    n = sum(np.bincount(np.searchsorted(u, p[p<1<<24]), minlength=len(u)) for p in at); gone = mixed&(o[:, 2]<0); gone &= n[gone].sum()<=most*n.sum()
+    u,s,gone = u[mixed],.95*_sigmoid(o[mixed, 1:2]-3),gone[mixed]; c = ((c[mixed]-s*key.color)/(1-s)).clip(0, 255); a = 255*(1-s[:, 0]) if soft else np.where(gone, 0, 255); to = np.rint(np.c_[c, a]).astype(np.uint8)
     def cleared(f):
         p,out = _packed(f),f.copy(); i = np.minimum(np.searchsorted(u, p), len(u)-1); m = (f[..., 3]>0)&(u[i]==p)
         out[m] = np.c_[to[i[m], :3], np.minimum(f[m][:, 3], to[i[m], 3])]
