@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 import numpy as np
 from .core import to_float, to_uint8, with_alpha, zero_hidden
-from .near import box_sum, connected, nearest, nearest_in, square, total
+from .near import box_sum, connected, depth, nearest, nearest_in, square, total
 from .palette import toed, toed_inv, toed_planes
 from .session import opinion
 
@@ -774,7 +774,6 @@ def light_clues(
     key:Key,           # a saturated one
 )->dict:               # {name: (N,) float32}
     "What speaks for each colour being mixed with the key"
-    from scipy.ndimage import distance_transform_edt
     N,F,every = len(colors),len(labels),np.arange(len(colors)); cat = lambda v: np.concatenate([o[m>=0] for o,m in zip(v, labels)])
     l = cat(labels); n = np.bincount(l, minlength=N).astype(float); w = n/n.sum(); mean = lambda v: np.bincount(l, v, N)/n
     part = np.split(np.argsort(l, kind='stable'), np.cumsum(n.astype(int))[:-1]); cut = lambda v,q: np.array([np.quantile(v[i], q) for i in part])
@@ -782,7 +781,7 @@ def light_clues(
     T,K = toed(colors),toed(key.color); hue = K[1:]/np.linalg.norm(K[1:]); t,left = share_of(colors, key); R = toed(left); leans = _leaning(colors[None], key)[0]; A = mean(a); sure = w*(leans&(A>.93))
     d = colors.astype(float)-key.color; r = np.linalg.norm(d, axis=1)+1e-6; u = d/r[:, None]; line = u@u.T; np.fill_diagonal(line, -1); far = r[:, None]/r[None] # below 1: nearer to the key than the other
     room = np.where(d<0, key.color/np.maximum(-d, 1e-6), (255-key.color.astype(float))/np.maximum(d, 1e-6)).min(1) # how many times as far from the key a colour could be, in that direction
-    at = np.concatenate([distance_transform_edt(np.pad(m>=0, 1))[1:-1, 1:-1][m>=0] for m in labels]); inner = cat([_inside(np.where(m>=0, 255, 0)) for m in labels])
+    at = np.concatenate([depth(m>=0)[m>=0] for m in labels]); inner = cat([_inside(np.where(m>=0, 255, 0)) for m in labels])
     near = np.zeros((N, N+1))
     for m in labels:
         p,v = np.pad(m, 1, constant_values=-1),m>=0

@@ -55,12 +55,15 @@ def opinion(
 def _normal(x, t, k): x = x-x.mean(-1, keepdims=True); return x/np.sqrt((x**2).mean(-1, keepdims=True)+1e-5)*t[f'{k}.weight']+t[f'{k}.bias']
 def _linear(x, t, k): return x@t[f'{k}.weight'].T+t[f'{k}.bias']
 
+def _erf(x):
+    "Abramowitz and Stegun 7.1.26, to 1.5e-7"
+    t = 1/(1+.3275911*np.abs(x)); return np.sign(x)*(1-t*(.254829592+t*(-.284496736+t*(1.421413741+t*(-1.453152027+t*1.061405429))))*np.exp(-x*x))
+
 def _attended(x, t, k, heads):
-    from scipy.special import erf
     q,key,v = np.moveaxis(_linear(_normal(x, t, f'{k}.n1'), t, f'{k}.qkv').reshape(len(x), 3, heads, -1), 0, 2) # (heads, n, width) each
     w = q@key.swapaxes(1, 2)/np.sqrt(np.float32(q.shape[-1])); w = np.exp(w-w.max(-1, keepdims=True))
     x = x+_linear(((w/w.sum(-1, keepdims=True))@v).swapaxes(0, 1).reshape(x.shape), t, f'{k}.o'); h = _linear(_normal(x, t, f'{k}.n2'), t, f'{k}.m.0')
-    return x+_linear(h*(1+erf(h*np.float32(.5**.5)))/2, t, f'{k}.m.2')
+    return x+_linear(h*(1+_erf(h*np.float32(.5**.5)))/2, t, f'{k}.m.2')
 
 @functools.cache
 def _several(name):
