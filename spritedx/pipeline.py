@@ -571,7 +571,10 @@ def finish(
     if r.network and given is not None and str(opt.palette)=='auto' and not opt.colours:
         got,own = choose(frames, given, few, each=_each, correct=functools.partial(corrected, own_alpha=r.matte in ('own alpha', 'checkerboard', 'matting network'))); frames,to = keep(got),own
     else:
-        if alphas and given is not None: frames = _unlit(_snapped(frames, extract([frames[i] for i in few], step=STEP), keep), few, given, alphas, opt, r, keep, frames)
+        if alphas and given is not None:
+            some = [frames[i] for i in few]; fine = extract(some, step=STEP)
+            _unlit([snap(f, fine) for f in some], range(len(few)), [given[i] for i in few], [alphas[i] for i in few], opt, r, list)
+            if r.light: frames = _unlit(_snapped(frames, fine, keep), few, given, alphas, opt, r, keep)
         own,to = _palettes([frames[i] for i in few], opt, STEP if r.network else None)
         frames = _snapped(frames, own, keep)
     if r.matte=='key' and r.network:
@@ -586,11 +589,11 @@ def finish(
 
 def _snapped(frames, to, keep): return keep(_each(functools.partial(snap, palette=to), frames))
 
-def _unlit(frames, few, given, alphas, opt, r, keep, otherwise=None):
-    "Frames in few colours without the key in light and glass, or others where there is none"
+def _unlit(frames, few, given, alphas, opt, r, keep):
+    "Frames in few colours without the key in light and glass"
     said = [np.frombuffer(zlib.decompress(a), np.uint8).reshape(shape) for shape,a in (alphas[i] for i in few)]
     frames,r.light = unlit(frames, few, [given[i] for i in few], said, key_of(r), opt.alpha=='soft', keep=keep)
-    return frames if r.light or otherwise is None else otherwise
+    return frames
 
 def _palettes(few, opt, step):
     "The palette that frames are snapped to, and the one they end in; another one where they are dithered"
