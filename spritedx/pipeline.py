@@ -582,7 +582,7 @@ def finish(
         if as_found and not opt.colours and alphas and given is not None:
             frames = _unlit(frames, few, given, alphas, opt, r, keep)
             if r.light: frames = unspill(frames, key_of(r), keep)
-        if as_found and own is to: own = to = _all(frames) if r.light else _used(own, frames)
+        if as_found and own is to: own = to = _used(frames)
     if given is not None and len(frames)>1: frames = rested(frames, given, keep)
     if own is to: return frames,to
     return keep(_each(functools.partial(dither, palette=to, n=8 if opt.dither=='ordered8' else 4), frames)),to
@@ -606,11 +606,9 @@ def _fewer(pal, few, n, step):
     want = extract(few, n, step=step).colors; near = nearest(toed(want), toed(pal.colors))
     return replace(pal, colors=pal.colors[np.unique(near)])
 
-def _all(frames):
+def _used(frames):
     "The palette that frames are in"
     u = _kinds(frames); c = np.stack([u>>16, u>>8&255, u&255], -1).astype(np.uint8); return Palette(c[np.argsort(toed(c)[:, 0], kind='stable')], 'extracted')
-
-def _used(pal, frames): return replace(pal, colors=pal.colors[np.isin(_packed(np.c_[pal.colors, np.full(len(pal), 255)]), _kinds(frames))])
 
 def outlined(
     frames,               # sequence of (h, w, 4) uint8, in few colours
