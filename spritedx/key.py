@@ -510,7 +510,7 @@ def _seen(
         if i==j==r: continue
         k = np.exp(-square(P[i:i+h, j:j+w]-lab)/(2*width**2)); like += k*A[i:i+h, j:j+w]; alike += k
     q = toed(np.ascontiguousarray(given[..., 4:].reshape(h, w, 4, 4)[..., :3])).astype(np.float32) if given.shape[-1]>4 else lab[:, :, None]
-    s = np.sqrt(square(q-q.mean(2, keepdims=True)).mean(-1)) # how far a cell's quarters are apart: on photographs further than in a sprite
+    k = q.shape[2]; s = np.sqrt(total(square(q-(total(np.moveaxis(q, 2, -1))/k)[:, :, None]))/k) # how far a cell's quarters are apart: on photographs further than in a sprite
     f = full(dict(net=_logit(a), key=g, all_net=a.mean(), net15=mean(a, 7), colour=np.log1p(n)[b], colour_net=share(a), colour_rim=np.log(np.bincount(b[rim], minlength=len(n))/rim.sum()+1e-3)[b],
         like=alike, like_net=like/alike, rim=np.minimum(np.minimum(y, h-1-y), np.minimum(x, w-1-x)).clip(0, 10), L=lab[..., 0], chroma=np.sqrt((lab[..., 1:]**2).sum(-1)),
         keyed=float(key is not None), saturated=float(key is not None and key.saturated),
@@ -562,6 +562,7 @@ def weighed_matte(
     if key is not None and any(o.any() for o in _sides(x[..., 3]>127)):
         return weighed_matte(*(_framed(o, key, air) for o in (x, done, given)), key, reach, sure, most)[air:-air, air:-air]
     near = box_sum(((x[..., 3]>10)|(done[..., 3]>127)).astype(np.float32), reach)>.5
+    if key is not None and key.saturated: near &= box_sum(((x[..., 3]<=250)|(done[..., 3]<=240)).astype(np.float32), 1)>.5 # what both see all around is the sprite's
     if not near.any(): return x
     say = lambda name,f: opinion(name, {k: v[near] for k,v in f.items()}) # log odds, of what is near
     p,of = np.zeros(near.shape, np.float32),_seen(done[..., 3], given, key); before = of(x[..., 3]); first = say('matte.safetensors', before)

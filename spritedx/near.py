@@ -128,11 +128,23 @@ def box_sum(
     x:np.ndarray, # (h, w, ...) float
     r:int,        # half a side, px
 )->np.ndarray:    # the same shape
-    "Sums over squares of side 2r+1"
+    "Sums over squares of side 2r+1; beyond the border is nothing"
     for ax in (0, 1):
-        c,n = np.cumsum(np.concatenate([np.zeros_like(x.take([0], ax)), x], ax), ax),x.shape[ax]; i = np.arange(n)
-        x = c.take(np.minimum(i+r+1, n), ax)-c.take(np.maximum(i-r, 0), ax)
+        z = np.zeros((*x.shape[:ax], x.shape[ax]+2*r, *x.shape[ax+1:]), x.dtype); _along(z, ax, r, x.shape[ax])[...] = x
+        x = _run_sum(z, 2*r+1, ax)
     return x
+
+def _along(x, ax, at, n): return x[(slice(None),)*ax+(slice(at, at+n),)]
+
+def _run_sum(x, n, ax):
+    "Sums of every `n` neighbours along an axis, by doubling"
+    left,out,k,at = x.shape[ax]-n+1,None,1,0
+    while k<=n:
+        if n&k: s = _along(x, ax, at, left); out,at = s if out is None else out+s,at+k
+        m = x.shape[ax]-k
+        if 2*k<=n: x = _along(x, ax, 0, m)+_along(x, ax, k, m)
+        k *= 2
+    return out
 
 # %% ../nbs/01_near.ipynb #19953fd7
 def depth(

@@ -474,45 +474,48 @@ def clues(
     given:np.ndarray, # (h, w, 4) uint8, what was sampled, or with quarters (h, w, 20)
     pal:Palette,
     k:int=NEAR,
-)->tuple: # {name: (n, k) float32} for the n visible pixels, (n, k) which colours
+    ask:tuple=None,   # of each visible pixel its nearest colour, how far that is, and whether anything is asked about it (default: of all)
+)->tuple: # {name: (n, k) float32} for the n visible pixels that are asked about, (n, k) which colours
     "What speaks for each of the nearest colours of a pixel"
-    vis,C,N,Y = x[..., 3]>0,toed(pal.colors),toed(x[..., :3]),toed(given[..., :3]); at = np.nonzero(vis); X,y = N[vis],Y[vis]
-    d,c = _nearest_few(X, C, k); lab,Z = c[:, 0],C[c]
+    vis,C,N,Y = x[..., 3]>0,toed(pal.colors),toed(x[..., :3]),toed(given[..., :3]); at = vis.copy()
+    if ask is not None: at[vis] = ask[2]
+    X,y = N[at],Y[at]; d,c = _nearest_few(X, C, k); Z = C[c]; lab,away_all = (c[:, 0],d[:, 0]) if ask is None else ask[:2]
     away = lambda a,b: np.sqrt(square(a-b))
-    out = dict(d=d, more=d-d[:, :1], second=d[:, min(1, d.shape[1]-1)][:, None], core=away(y[:, None], Z), L=Z[..., 0], chroma=away(Z[..., 1:], 0), own_L=X[:, :1], lighter=Z[..., 0]-X[:, :1], alpha=x[vis][:, 3:]/255)
+    out = dict(d=d, more=d-d[:, :1], second=d[:, min(1, d.shape[1]-1)][:, None], core=away(y[:, None], Z), L=Z[..., 0], chroma=away(Z[..., 1:], 0), own_L=X[:, :1], lighter=Z[..., 0]-X[:, :1], alpha=x[at][:, 3:]/255)
     moved = X-y; far = np.sqrt((moved**2).sum(-1))[:, None]
     out |= dict(moved=far, onward=((Z-X[:, None])*moved[:, None]).sum(-1)/np.maximum(far, 1e-3))
-    q = away(toed(given[..., 4:].reshape(*vis.shape, 4, 4)[vis][..., :3])[:, None], Z[:, :, None]) if given.shape[-1]>4 else out['core'][..., None]
-    s = away(np.stack([_nine(N)[i] for i in (1, 3, 5, 7)]), N)[:, vis]
+    q = away(toed(given[..., 4:].reshape(*vis.shape, 4, 4)[at][..., :3])[:, None], Z[:, :, None]) if given.shape[-1]>4 else out['core'][..., None]
+    s = away(np.stack([_nine(N)[i] for i in (1, 3, 5, 7)]), N)[:, at]
     out |= dict(quarter=q.min(-1), quarters=q.mean(-1), step=s.min(0)[:, None], steps=np.median(s, 0)[:, None])
-    return {k: np.broadcast_to(v, c.shape).astype(np.float32) for k,v in (out|_counted(lab, c, d, C, vis)|_explained(x, given, pal, lab, c, vis)).items()},c
+    return {k: np.broadcast_to(v, c.shape).astype(np.float32) for k,v in (out|_counted(lab, away_all, c, C, vis, at)|_explained(x, given, pal, lab, c, vis, at)).items()},c
 
-def _nearest_few(x, to, k, block=1<<12):
+def _nearest_few(x, to, k, block=1<<9):
     "Distances to the `k` nearest of `to`, and which they are, nearest first"
     def part(x):
-        d = sum((x[:, None, i]-to[:, i])**2 for i in range(x.shape[1])); c = np.sort(np.argpartition(d, k-1, 1)[:, :k], 1) if len(to)>k else np.arange(len(to))[None]; near = np.sqrt(np.take_along_axis(d, c, 1)); o = np.argsort(near, 1, kind='stable')
-        return np.take_along_axis(near, o, 1),np.take_along_axis(np.broadcast_to(c, near.shape), o, 1)
+        d,at,k_ = sum((x[:, None, i]-to[:, i])**2 for i in range(x.shape[1])),np.arange(len(x)),min(k, len(to)); near,c = np.empty((len(x), k_), d.dtype),np.empty((len(x), k_), int)
+        for j in range(k_): c[:, j] = i = d.argmin(1); near[:, j] = d[at, i]; d[at, i] = np.inf # for a few quicker than sorting
+        return np.sqrt(near),c
     return map(np.concatenate, zip(*(part(x[i:i+block]) for i in range(0, len(x), block))))
 
-def _counted(lab, c, d, C, vis, r=4):
+def _counted(lab, d, c, C, vis, ask, r=4):
     "Where else each colour is: in the picture, within `r` pixels, next to this one; how wide it is spread, and how lonely it is"
-    at,own,n = np.nonzero(vis),c==lab[:, None],np.bincount(lab, minlength=len(C)).astype(np.float32)
-    L = np.full((vis.shape[0]+2*r, vis.shape[1]+2*r), -1); L[at[0]+r, at[1]+r] = lab
+    at,own,n = np.nonzero(ask),c==lab[ask[vis]][:, None],np.bincount(lab, minlength=len(C)).astype(np.float32)
+    L = np.full((vis.shape[0]+2*r, vis.shape[1]+2*r), -1); L[r:-r, r:-r][vis] = lab
     there = lambda i,j: L[at[0]+r+i, at[1]+r+j][:, None]
     count = lambda where: sum((there(i, j)==c).astype(np.float32) for i,j in where)
     sides,corners = ((-1, 0), (0, -1), (0, 1), (1, 0)),((-1, -1), (-1, 1), (1, -1), (1, 1))
-    gap = np.sqrt(((C[:, None]-C)**2).sum(-1))+9*np.eye(len(C))
+    gap = np.sqrt(square(C[:, None]-C))+9*np.eye(len(C))
     return dict(others=np.log((n[c]-own+.5)/len(lab)), share=np.log(np.maximum(n[c], .5)/len(lab)), close_by=np.log(count([(i, j) for i in range(-r, r+1) for j in range(-r, r+1) if i or j])+.5),
         sides=count(sides), corners=count(corners), bare=sum((there(i, j)<0).astype(np.float32) for i,j in sides),
-        spread=(np.bincount(lab, d[:, 0], len(C))/np.maximum(n, 1))[c], lonely=gap.min(1)[c], colours=np.log(len(C)))
+        spread=(np.bincount(lab, d, len(C))/np.maximum(n, 1))[c], lonely=gap.min(1)[c], colours=np.log(len(C)))
 
-def _explained(x, given, pal, lab, c, vis):
+def _explained(x, given, pal, lab, c, vis, ask):
     "How the squared residual of what was sampled changes where a pixel becomes each colour, in units of its noise; how much of a cell is its own, and how much noise there is"
     P,g,a = pal.colors/np.float32(255),given[..., :3]/np.float32(255),x[..., 3:]/np.float32(255)
     drawn = np.zeros_like(g); drawn[vis] = P[lab]; drawn = a*drawn+(1-a)*_behind(g, vis)
     use = box_sum(vis.astype(np.float32), 1)>.5; k = blend_of(g, drawn, use); rest = g-blended(drawn, k)
     noise = max(1.48*float(np.median(np.abs(rest[use]))), 2/255); power = _middle(k)**2+2*k[0]**2+2*k[1]**2+4*k[2]**2
-    D = a[vis][:, None]*(P[c]-P[lab][:, None]); e = (power*(D*D).sum(-1)-2*(D*blended(rest, k)[vis][:, None]).sum(-1))/noise**2
+    D = a[ask][:, None]*(P[c]-P[lab[ask[vis]]][:, None]); e = (power*(D*D).sum(-1)-2*(D*blended(rest, k)[ask][:, None]).sum(-1))/noise**2
     return dict(worse=np.log1p(e-e.min(1, keepdims=True)), change=np.sign(e)*np.log1p(np.abs(e)), own_share=_middle(k), noise=np.log(noise))
 
 # %% ../nbs/10_palette.ipynb #142bcc5c
@@ -546,19 +549,34 @@ def earning(
         if len(i := np.flatnonzero((a==j)|(b==j))): a[i],b[i],pa[i],pb[i] = best(i)
     return stay
 
-def _weighed(o, fine):
+def _weighed(o, fine, ask=None):
     "Of a frame and what was sampled of it, the chances of its colours, and which they are"
-    f,c = clues(*o, fine)
+    f,c = clues(*o, fine, ask=ask)
     return chances(f),c
 
 def _which(p, c, stay, to):
     "The likeliest colour that stays of each pixel, and where none of a pixel's does the one that its own is turned `to`"
     return to[np.take_along_axis(c, np.where(stay[c], p, -1.).argmax(1)[:, None], 1)[:, 0]]
 
+def _clear(X, C, stay, vis, apart=.025, among=.01, same=4, block=1<<9):
+    "Of each pixel its nearest colour and how far that is; the nearest that stays, and whether that goes without weighing: by far the nearest, or `same` of its neighbours' as well"
+    kept,C = np.flatnonzero(stay),C.astype(np.float32)
+    def part(x):
+        d = np.maximum((x*x).sum(1)[:, None]-2*x@C.T+(C*C).sum(1), 0); at = np.arange(len(x)); i = d.argmin(1); e = d[:, kept]; j = e.argmin(1); one = e[at, j]; e[at, j] = np.inf
+        return i,np.sqrt(d[at, i]),kept[j],np.sqrt(e.min(1))-np.sqrt(one)
+    i,d,own,gap = map(np.concatenate, zip(*(part(X[k:k+block]) for k in range(0, len(X), block))))
+    L = np.pad(_on(vis, own), 1, constant_values=-1); mid = L[1:-1, 1:-1]; alike = sum((L[a:a+vis.shape[0], b:b+vis.shape[1]]==mid).astype(np.int8) for a in range(3) for b in range(3))[vis]-1
+    return i,d,own,(gap>apart)|((gap>among)&(alike>=same))
+
 def _likeliest(o, fine, stay, to, colors):
     "A frame in colours; of a frame, what was sampled, and what was found of it or None"
     x,given,known = o; x = x.copy(); vis = x[..., 3]>0
-    if vis.any(): x[vis, :3] = colors[_which(*(known or _weighed((x, given), fine)), stay, to)]
+    if not vis.any(): return x
+    if known: l = _which(*known, stay, to)
+    else:
+        i,d,l,clear = _clear(toed(x[vis][:, :3]), toed(fine.colors), stay, vis)
+        if not clear.all(): l[~clear] = _which(*_weighed((x, given), fine, (i, d, ~clear)), stay, to)
+    x[vis, :3] = colors[l]
     return x
 
 def _on(vis, l): out = np.full(vis.shape, -1); out[vis] = l; return out
