@@ -8,7 +8,7 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
            'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite',
-           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'know', 'checked',
+           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'on_one_colour', 'know', 'checked',
            'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, is_rounded, lattices, quarters, rounded_scale, sample, unrounded
-from .key import Key, despill, estimate_key, find_board, is_key, is_whole, join_mattes, key_matte, off_board, refine_matte, regained, unkept, unlit, unmixed, unspill, weighed_matte
+from .key import Key, despill, estimate_key, find_board, inside, is_key, is_whole, join_mattes, key_matte, off_board, off_colour, one_colour, refine_matte, regained, unkept, unlit, unmixed, unshadowed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
 from .outsider import LIMIT, outsider
@@ -69,6 +69,11 @@ class Options:
         if self.height and self.size!='auto': raise SpriteDXError('size and height both say how large the cells are; use one of them')
         if self.dither!='none' and self.palette=='auto' and not self.colours: raise SpriteDXError('dithering needs fewer colours than the picture has; add a palette file or a number of colours')
         if self.style=='smooth' and (set(self.turned())&{'size', 'height', 'palette', 'colours', 'dither', 'outline'}): raise SpriteDXError('style=smooth keeps the picture at full size with its own colours; leave size, height, palette, colours, dither and outline out')
+
+    @property
+    def free(self)->bool:
+        "Is nothing asked of cells and colours?"
+        return self.palette==self.size=='auto' and not self.colours
 
     def turned(self)->dict:
         "What of it is not as it stands by default, as a report keeps it"
@@ -191,7 +196,7 @@ def grid_of(
 )->Grid:
     "The grid of a picture or a clip"
     key = r.matte=='key'; shown = [([f] if f[..., 3].any() else [])+([x] if key or not f[..., 3].any() else []) for f,x in zip(frames, raw)]
-    g = next((g for xs in shown for x in xs if (g := exact_grid(x))), None)
+    g = next((g for xs in shown for x in reversed(xs) if (g := exact_grid(x))), None) # of what nobody cut first: a matte's edges may be finer than its cells
     return _told_grid(g or likeliest([list(map(lattices, xs)) for xs in shown], key and max(frames[0].shape[:2])>settings().size), r)
 
 def _told_grid(g, r):
@@ -636,19 +641,26 @@ def already_clean(
     if matte not in ('own alpha', 'checkerboard', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
     return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
-def already_flat(
-    small:list,  # (h, w, 4) uint8, native size
-    near:float=.02, # toed OKLab
-    share:float=.98,
-    mean:float=.006,
-)->bool:
-    "Do a few colours explain nearly every pixel as sampled, so that there is noise at most and no blend to undo?"
-    seen = [_edges(f, Options()) for f in small if (f[..., 3]>127).any()]
-    if not seen: return False
-    px = np.concatenate([f[f[..., 3]>0][:, :3] for f in seen])
-    pal = extract(seen)
-    d = np.linalg.norm(toed(px)-toed(np.concatenate([snap(f, pal)[f[..., 3]>0][:, :3] for f in seen])), axis=-1)
-    return bool(len(pal)<=min(32, len(px)/8) and (d<near).mean()>=share and d.mean()<mean)
+def on_one_colour(
+    raw:list,    # (H, W, 4) uint8, as given
+    opt:Options,
+    share:float=.6, # of the contour's pixels that are no mixture with it: what an editor smoothed has no exact edge
+)->tuple|None:   # a function from a frame to the frame with a matte, and the grid
+    "Clean pixel art on a background of one colour to the byte: then nothing that is only like it goes with it"
+    color = one_colour(raw) if opt.free and not opt.height else None
+    if color is None: return None
+    cut = functools.partial(off_colour, color=color); cuts = [cut(x) for x in raw]
+    if min(_crisp(x, color) for x in cuts)<share: return None
+    g = grid_of(cuts, raw, Report(matte='key'))
+    return (cut,g) if already_clean(cuts, [to_native(x, g, opt, Report()) for x in cuts], 'key') else None
+
+def _crisp(x, color, near=4.):
+    "Share of the contour's pixels that are not the background mixed with a neighbour from further in"
+    v = x[..., 3]>127; deep = inside(x[..., 3]); at = np.argwhere(v&~deep); c = np.pad(x, ((1, 1), (1, 1), (0, 0))).astype(float); deep = np.pad(deep, 1); mixed = np.zeros(len(at), bool)
+    for dy,dx in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)):
+        i = tuple((at+(1+dy, 1+dx)).T); d,own = c[i][:, :3]-color,c[tuple(at.T+1)][:, :3]-color; t = (d*own).sum(1)/np.maximum((d*d).sum(1), 1)
+        mixed |= deep[i]&(t>.1)&(t<.9)&(np.abs(own-t[:, None]*d).max(1)<=near)
+    return 1-mixed.mean() if len(at) else 1.
 
 def _again(x):
     "Share of visible pixels whose colour stands elsewhere too: half of them even in a painted sprite of many shades, under noise fewer"
@@ -740,11 +752,13 @@ def _clean_stream(frames, known, opt, keep, cells):
         frames,known,r.scale2x = map(functools.partial(unrounded, steps=steps), _same_size(frames, raw[0].shape)),{i: unrounded(x, steps) for i,x in known.items()},len(steps); raw = list(known.values())
     if opt.views is None: opt = replace(opt, views=4 if len(known)==1 else 1)
     cut,r.matte = matte_of(raw, opt, r)
+    plain = on_one_colour(raw, opt) if r.matte=='key' and cells is None else None
+    if plain: cut = plain[0]
     matted = {i: cut(x) for i,x in known.items()}; clock('matte')
-    g = cells or grid_of(list(matted.values()), raw, r)
+    g = cells or (_told_grid(plain[1], r) if plain else grid_of(list(matted.values()), raw, r))
     if opt.size!='auto': g = grid_by_hand(list(matted.values()), g, opt, r)
     if (sure := r.matte=='key' and not key_holds(raw[0], next(iter(matted.values())), g, opt)): # what is plain at its rim has a sprite in it
-        cut,r.matte,r.key = as_rgba,'network',None; matted = {i: cut(x) for i,x in known.items()}
+        cut,r.matte,r.key,plain = as_rgba,'network',None,None; matted = {i: cut(x) for i,x in known.items()}
         if cells is None and opt.size=='auto': g = grid_of(raw, raw, r)
     found = g # by which it is judged: cells of a wished height fit no picture
     if r.matte=='network' and g.kind=='grid' and cells is None and opt.network and opt.size=='auto': g = _told_grid(of_sprite(list(matted.values()), g, opt, sure=sure), r)
@@ -755,13 +769,13 @@ def _clean_stream(frames, known, opt, keep, cells):
     know(list(matted.values()), found, opt, r); clock('outsider')
     if g.kind=='native' and max(g.size)>settings().size and noise_level(list(matted.values())): g = _told_grid(replace(g, kind='none'), r) # too many colours to be large pixel art; said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
-    as_is = opt.palette==opt.size=='auto' and not opt.colours and cells is None and already_clean(list(matted.values()), few, r.matte, opt.alpha=='soft')
-    net = opt.network and not as_is and (r.matte=='network' or not already_flat(few))
+    as_is = opt.free and cells is None and already_clean(list(matted.values()), few, r.matte, opt.alpha=='soft')
+    net = opt.network and not as_is
     hold = Hold() if opt.steady and g.kind=='grid' else None
     # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
     bare = r.matte=='key' and (as_is or net)
     step = max(1, int(min(g.pitch)/2.5)) if g.kind=='grid' else 1 # a cell's core shows what it is in fewer pixels than a large one has
-    if bare: cut,matted = functools.partial(cut, bare=True, step=step),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
+    if bare and not plain: cut,matted = functools.partial(cut, bare=True, step=step),{i: np.dstack([known[i][..., :3], m[..., 3]]) for i,m in matted.items()}
     if net and _crew: threading.Thread(target=_loaded, args=(opt,)).start() # while the crew is busy
     here = r.matte=='matting network' # which is too large to be sent about
     frames,how = ((None if i in matted else x, matted.get(i)) for i,x in enumerate(_same_size(frames, raw[0].shape))),dict(opt=opt, r=r, bare=bare, as_is=as_is, net=net)
@@ -771,7 +785,7 @@ def _clean_stream(frames, known, opt, keep, cells):
     alphas = []
     if net: small,alphas = restored(small, opt, r, keep, sure)
     clock('network')
-    small,pal = (keep(map(zero_hidden, small)),None) if as_is else finish(small, opt, r, keep, given, alphas)
+    small,pal = (keep(map(zero_hidden, unshadowed(small, key_of(r)) if plain else small)),None) if as_is else finish(small, opt, r, keep, given, alphas)
     if opt.outline=='clean': small = outlined(small, r, keep)
     small,r.anchor = on_canvas(small, opt.anchor, opt.pad, keep)
     clock('palette')

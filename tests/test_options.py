@@ -197,7 +197,6 @@ def test_a_clip_that_rests_does_not_flicker(monkeypatch):
     noisy = lambda x, sd: np.where(x[..., 3:]>0, np.dstack([np.clip(x[..., :3]+g.normal(0, sd, x[..., :3].shape), 0, 255).astype(np.uint8), x[..., 3]]), 0).astype(np.uint8)
     film = [x.copy() for _ in range(6)]; y,c = np.argwhere(x[..., 3]>0)[200]; film[5][y, c] = (255, 0, 0, 255)
     monkeypatch.setattr(pipeline, 'restored', lambda small, opt, r, keep=list, sure=False: (keep(noisy(f, 5) for f in small), []))
-    monkeypatch.setattr(pipeline, 'already_flat', lambda *a, **k: False)
     film = [noisy(f, 1.5) for f in film]
     def flickers(): xs = np.stack([s.pixels for s in pipeline.clean_frames(film)[0]]); return (xs[1:5]!=xs[:4]).any(-1).sum(),xs
     n,xs = flickers(); assert n==0 and not np.array_equal(xs[5][y, c], xs[4][y, c])
@@ -215,7 +214,7 @@ def test_a_piece_of_the_key_goes_where_the_network_says_so_too(monkeypatch):
             a[2].network = True
             return out
         return cleaned
-    monkeypatch.setattr(pipeline, 'already_flat', lambda *a, **k: False); monkeypatch.setattr(pipeline, 'already_clean', lambda *a, **k: False)
+    monkeypatch.setattr(pipeline, 'already_clean', lambda *a, **k: False)
     for alpha in (20, 250):
         monkeypatch.setattr(pipeline, 'cleaned', network(alpha)); y = pipeline.clean(x).pixels
         assert (y[kept][..., 3]>0).all()==(alpha>127) and not y[tint][:, :3].any() and (y[tint][:, 3]==255).all()
