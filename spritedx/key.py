@@ -290,11 +290,15 @@ def _packed(x): return x[..., :3].astype(np.uint32)@np.array([65536, 256, 1], np
 
 def one_colour(
     frames:list,     # (H, W, 4) uint8
-    share:float=.5,  # of the border of each
+    share:float=.5,  # of the border of each that is of it
+    near:int=4,      # levels a channel: as near, and not the same, is what a codec or a brush strays,
+    stray:float=.001, # and no clean picture has more of it than this share of what is the same
 )->np.ndarray|None:  # (3,) uint8
-    "The colour that the border of a clip is of to the byte, if it is"
-    rims = [_packed(np.concatenate(_sides(f))) for f in frames]; u,n = np.unique(rims[0], return_counts=True); c = u[n.argmax()]
-    return np.array([c>>16, c>>8&255, c&255], np.uint8) if all((r==c).mean()>=share for r in rims) else None
+    "The colour that is behind a clip to the byte, if there is one"
+    rims = [_packed(np.concatenate(_sides(f))) for f in frames]; u,n = np.unique(rims[0], return_counts=True); c = u[n.argmax()]; color = np.array([c>>16, c>>8&255, c&255], np.uint8)
+    if min((r==c).mean() for r in rims)<share: return None
+    def clean(f): d = np.abs(f[..., :3].astype(np.int16)-color).max(-1); return ((d>0)&(d<=near)).sum()<=stray*(d==0).sum()
+    return color if all(map(clean, frames)) else None
 
 def off_colour(
     x:np.ndarray,     # (H, W, 4) uint8
