@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from .core import SpriteDXError, as_rgba, cores, forkable, hard, processes, settings, to_uint8, with_alpha, zero_hidden
 from .grid import Grid, exact_grid, fit_grid, is_rounded, lattices, quarters, rounded_scale, sample, unrounded
-from .key import Key, despill, estimate_key, find_board, inside, is_key, is_whole, join_mattes, key_matte, off_board, off_colour, one_colour, refine_matte, regained, unkept, unlit, unmixed, unshadowed, unspill, weighed_matte
+from .key import Key, despill, estimate_key, find_board, hued, inside, is_key, is_whole, join_mattes, key_matte, off_board, off_colour, one_colour, own_colour, refine_matte, regained, unkept, unlit, unmixed, unshadowed, unspill, weighed_matte
 from .matte import MatteOptions, cutter
 from .near import box_sum, nearest, square
 from .outsider import LIMIT, outsider
@@ -645,22 +645,22 @@ def on_one_colour(
     raw:list,    # (H, W, 4) uint8, as given
     opt:Options,
     share:float=.6, # of the contour's pixels that are no mixture with it: what an editor smoothed has no exact edge
-)->tuple|None:   # a function from a frame to the frame with a matte, and the grid
+)->tuple|None:   # a function from a frame to the frame with a matte, the grid, and the colour
     "Clean pixel art on a background of one colour to the byte: then nothing that is only like it goes with it"
     color = one_colour(raw) if opt.free and not opt.height else None
     if color is None: return None
     cut = functools.partial(off_colour, color=color); cuts = [cut(x) for x in raw]
     if min(_crisp(x, color) for x in cuts)<share: return None
     g = grid_of(cuts, raw, Report(matte='key'))
-    return (cut,g) if already_clean(cuts, [to_native(x, g, opt, Report()) for x in cuts], 'key') else None
+    return (cut,g,color) if already_clean(cuts, [to_native(x, g, opt, Report()) for x in cuts], 'key') else None
 
-def _crisp(x, color, near=4.):
+def _crisp(x, color, near=4., few=8):
     "Share of the contour's pixels that are not the background mixed with a neighbour from further in"
     v = x[..., 3]>127; deep = inside(x[..., 3]); at = np.argwhere(v&~deep); c = np.pad(x, ((1, 1), (1, 1), (0, 0))).astype(float); deep = np.pad(deep, 1); mixed = np.zeros(len(at), bool)
     for dy,dx in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)):
         i = tuple((at+(1+dy, 1+dx)).T); d,own = c[i][:, :3]-color,c[tuple(at.T+1)][:, :3]-color; t = (d*own).sum(1)/np.maximum((d*d).sum(1), 1)
         mixed |= deep[i]&(t>.1)&(t<.9)&(np.abs(own-t[:, None]*d).max(1)<=near)
-    return 1-mixed.mean() if len(at) else 1.
+    return 1-mixed.mean() if len(np.unique(x[tuple(at[mixed].T)][:, :3], axis=0))>few else 1. # a black outline on black is mixed too, but of few colours
 
 def _again(x):
     "Share of visible pixels whose colour stands elsewhere too: half of them even in a painted sprite of many shades, under noise fewer"
@@ -784,6 +784,8 @@ def _clean_stream(frames, known, opt, keep, cells):
     given = small = keep(todo); clock('sample')
     alphas = []
     if net: small,alphas = restored(small, opt, r, keep, sure)
+    elif plain and opt.network and not hued(color := plain[2]): # of white and black the sprite may have parts itself
+        seen,_ = restored([np.dstack([np.where(f[..., 3:]>0, f[..., :3], color), f[..., 3]]) for f in small], opt, r, keep, sure); small = keep(own_colour(f, color, y[..., 3]) for f,y in zip(small, seen))
     clock('network')
     small,pal = (keep(map(zero_hidden, unshadowed(small, key_of(r)) if plain else small)),None) if as_is else finish(small, opt, r, keep, given, alphas)
     if opt.outline=='clean': small = outlined(small, r, keep)

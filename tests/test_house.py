@@ -201,7 +201,7 @@ def test_experiments_have_records():
     numbers = {int(o.name[:3]) for o in (nbs/'experiments').glob('[0-9]*.ipynb')}
     assert numbers=={r.number for r in records}
 
-SMALL = {'outsider': ('outsider/ood.json', 'nets'), 'choice': ('palette/weighed.json', 'weights'), 'shift': ('palette/among.json', 'weights'), 'light': ('matte/unlit.json', 'weights'), 'matte': ('matte/weighed_twice.json', 'weights'), 'matte_again': ('matte/weighed_twice.json', 'again'), 'grid': ('grid/weighed.json', 'weights'), 'whole': ('matte/whole_cut.json', 'weights'), 'key': ('matte/key.json', 'weights')} # what numpy asks: a page each that holds the fit, and no card
+SMALL = {'outsider': ('outsider/ood.json', 'nets'), 'choice': ('palette/weighed.json', 'weights'), 'shift': ('palette/among.json', 'weights'), 'light': ('matte/hued.json', 'weights'), 'matte': ('matte/weighed_twice.json', 'weights'), 'matte_again': ('matte/weighed_twice.json', 'again'), 'grid': ('grid/weighed.json', 'weights'), 'whole': ('matte/whole_cut.json', 'weights'), 'key': ('matte/key.json', 'weights')} # what numpy asks: a page each that holds the fit, and no card
 big = [o for o in weights if o.stem not in SMALL]
 
 @pytest.mark.parametrize('name', SMALL)
