@@ -8,8 +8,8 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
            'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite',
-           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'on_one_colour', 'know', 'checked',
-           'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'too_rich', 'on_one_colour', 'know',
+           'checked', 'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, re, threading, time, zlib
@@ -641,6 +641,13 @@ def already_clean(
     if matte not in ('own alpha', 'checkerboard', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
     return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
+def too_rich(
+    g:Grid,
+    frames:list, # (H, W, 4) uint8, cut out
+)->bool:
+    "Has a picture without a grid too many colours to be large pixel art?"
+    return g.kind=='native' and max(g.size)>settings().size and noise_level(frames)>0
+
 def on_one_colour(
     raw:list,    # (H, W, 4) uint8, as given
     opt:Options,
@@ -652,6 +659,7 @@ def on_one_colour(
     cut = functools.partial(off_colour, color=color); cuts = [cut(x) for x in raw]
     if min(_crisp(x, color) for x in cuts)<share: return None
     g = grid_of(cuts, raw, Report(matte='key'))
+    if too_rich(g, cuts): return None
     return (cut,g,color) if already_clean(cuts, [to_native(x, g, opt, Report()) for x in cuts], 'key') else None
 
 def _crisp(x, color, near=4., few=8):
@@ -767,7 +775,7 @@ def _clean_stream(frames, known, opt, keep, cells):
         if tall!=opt.height: r.warn(f'the sprite is {tall} px high, not {opt.height}: its outermost pixels came or went with the size of the cells')
     clock('grid')
     know(list(matted.values()), found, opt, r); clock('outsider')
-    if g.kind=='native' and max(g.size)>settings().size and noise_level(list(matted.values())): g = _told_grid(replace(g, kind='none'), r) # too many colours to be large pixel art; said once, for all frames
+    if too_rich(g, list(matted.values())): g = _told_grid(replace(g, kind='none'), r) # said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
     as_is = opt.free and cells is None and already_clean(list(matted.values()), few, r.matte, opt.alpha=='soft')
     net = opt.network and not as_is
