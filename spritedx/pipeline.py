@@ -8,8 +8,9 @@ Docs: https://spritedx.github.io/spritedx/pipeline.html.md"""
 __all__ = ['STEP', 'Options', 'load_palette', 'Report', 'matte_of', 'full_cut', 'key_of', 'as_opaque', 'likeliest', 'grid_of',
            'to_native', 'shrink', 'bare_native', 'with_quarters', 'grid_by_hand', 'regrid', 'grid_for_height',
            'phase_of', 'moved', 'Hold', 'box_of', 'air_for', 'cleaned', 'restored', 'key_holds', 'of_sprite',
-           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'too_rich', 'on_one_colour', 'know',
-           'checked', 'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding', 'clean_frames', 'clean']
+           'lone_blas', 'crew', 'rested', 'finish', 'outlined', 'already_clean', 'already_flat', 'too_rich',
+           'on_one_colour', 'know', 'checked', 'smooth', 'load_network', 'clean_stream', 'provenance', 'deciding',
+           'clean_frames', 'clean']
 
 # %% ../nbs/40_pipeline.ipynb #d180e56e
 import functools, re, threading, time, zlib
@@ -641,6 +642,20 @@ def already_clean(
     if matte not in ('own alpha', 'checkerboard', 'key', 'none') or not (soft and matte=='own alpha' or all(np.isin(f[..., 3], (0, 255)).all() for f in small)): return False
     return (noise_level(small)==0 or min(map(_again, small))>.5) and (raw[0].shape==small[0].shape or all(_same_colours(a, b) for a,b in zip(raw, small)))
 
+def already_flat(
+    small:list,  # (h, w, 4) uint8, native size
+    near:float=.02, # toed OKLab
+    share:float=.98,
+    mean:float=.006,
+)->bool:
+    "Do a few colours explain nearly every pixel as sampled, so that there is noise at most and no blend to undo?"
+    seen = [_edges(f, Options()) for f in small if (f[..., 3]>127).any()]
+    if not seen: return False
+    px = np.concatenate([f[f[..., 3]>0][:, :3] for f in seen])
+    pal = extract(seen)
+    d = np.linalg.norm(toed(px)-toed(np.concatenate([snap(f, pal)[f[..., 3]>0][:, :3] for f in seen])), axis=-1)
+    return bool(len(pal)<=min(32, len(px)/8) and (d<near).mean()>=share and d.mean()<mean)
+
 def too_rich(
     g:Grid,
     frames:list, # (H, W, 4) uint8, cut out
@@ -778,7 +793,8 @@ def _clean_stream(frames, known, opt, keep, cells):
     if too_rich(g, list(matted.values())): g = _told_grid(replace(g, kind='none'), r) # said once, for all frames
     few = [to_native(m, g, opt, r) for m in matted.values()]
     as_is = opt.free and cells is None and already_clean(list(matted.values()), few, r.matte, opt.alpha=='soft')
-    net = opt.network and not as_is
+    pale = r.matte=='key' and hued((k := key_of(r)).color) and not k.saturated # of which a picture in few colours may be drawn: what such a key encloses is the sprite's
+    net = opt.network and not as_is and not (pale and already_flat(few))
     hold = Hold() if opt.steady and g.kind=='grid' else None
     # the picture's own colours: a clean sprite's hard edges have no spill, and the network unmixes better what is whole
     bare = r.matte=='key' and (as_is or net)
